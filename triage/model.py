@@ -1,0 +1,123 @@
+"""The values of a decision, from the signal to the incident.
+
+Everything here is immutable and carries no behaviour beyond what its name
+says.  `triage.report` turns it into the one versioned JSON object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from probes.model import LogRecord, Reading, Source
+
+UNDETERMINED = "undetermined"
+SEVERITIES = ("info", "warning", "critical")
+
+
+class Device(NamedTuple):
+    """A GPU or another PCI device, as far as it is known.  `pci` is normalised (`0000:4e:00.0`)."""
+
+    pci: str | None = None
+    uuid: str | None = None
+    serial: str | None = None
+    index: int | None = None
+    name: str | None = None
+
+
+class Signal(NamedTuple):
+    """A named fact found in a log record or a reading, on a device, at a time.
+
+    `fields` are the named groups of the pattern, as text.  `order` is the place
+    on the time axis (0, 1, 2 ...): it is total even where clocks are missing.
+    `count` is how many equal signals in a row this one stands for; `last_at`
+    and `last_order` are those of the last of them.
+    """
+
+    name: str
+    pci: str | None
+    fields: Mapping[str, str]
+    record: LogRecord
+    order: int = 0
+    count: int = 1
+    last_at: float | None = None
+    last_order: int = 0
+
+
+class Evidence(NamedTuple):
+    """One question a rule asked, and its answer.
+
+    `state` is seen, quiet or unknown.  `points` are what the answer moved, per
+    cause (for unknown: nothing); `would_be` is what it would move if seen.
+    `counted` is false where a stronger member of the same group stood for it.
+    """
+
+    id: str
+    group: str
+    state: str
+    points: Mapping[str, int]
+    would_be: Mapping[str, int]
+    why: str
+    reason: str | None = None
+    at: float | None = None
+    record: LogRecord | None = None
+    reading: Reading | None = None
+    count: int = 1
+    counted: bool = True
+
+
+class Verdict(NamedTuple):
+    """What the evidence says.
+
+    `family` is the decided family or `undetermined`; `leaf` the named cause, or
+    None while undetermined.  `confidence` is that of the leading family, capped
+    as the rulebook says.  `by_family` and `by_leaf` hold every cause, most
+    probable first, and sum to one.
+    """
+
+    family: str
+    leaf: str | None
+    confidence: float
+    by_family: Mapping[str, float]
+    by_leaf: Mapping[str, float]
+
+
+class Step(NamedTuple):
+    """Something to do next.  `risk` is none, restarts-job, resets-gpu, reboots-node or needs-hands."""
+
+    do: str
+    risk: str
+    owner: str
+
+
+class Incident(NamedTuple):
+    """One thing that went wrong, on one GPU or on the node, with its verdict."""
+
+    fingerprint: str
+    rule: str
+    rule_version: int
+    title: str
+    summary: str
+    severity: str
+    state: str
+    device: Device | None
+    opened_at: float | None
+    last_seen_at: float | None
+    opened_order: int
+    seen: int
+    verdict: Verdict
+    evidence: tuple[Evidence, ...]
+    explains: tuple[str, ...]
+    settle: tuple[str, ...]
+    next: tuple[Step, ...]
+
+
+class Assessment(NamedTuple):
+    """All that was concluded from one set of sources.  Incidents come worst first."""
+
+    node: str | None
+    status: str
+    sources: tuple[Source, ...]
+    incidents: tuple[Incident, ...]
+    gpus: tuple[Device, ...]
+    notices: tuple[str, ...]

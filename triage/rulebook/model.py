@@ -1,0 +1,288 @@
+"""The rulebook as typed values, parsed once at the border and never passed on as dicts.
+
+Durations are seconds.  Points are signed: supports is positive, opposes
+negative, and one point doubles the odds of a cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Union
+
+Points = Mapping[str, int]
+
+
+class Place(NamedTuple):
+    """Where something stands in a rule file; printed as `path:line:column`."""
+
+    path: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}"
+
+
+class Select(NamedTuple):
+    """Which signals are meant: any of `signals` by name or of `xids` by code.
+
+    `trigger` means the signals that opened the incident.  `where` holds a
+    linear-time regex per field, searched in its text; all must be found.
+    """
+
+    signals: tuple[str, ...] = ()
+    xids: tuple[int, ...] = ()
+    trigger: bool = False
+    where: Mapping[str, str] = {}
+
+
+class Seen(NamedTuple):
+    """`log` and `signal`: at least `at_least` of these signals stand near the trigger.
+
+    `same` is gpu, node or pci-path.  `when` is before, after or near (either
+    side); `within` overrides the window that the rule looks at.
+    """
+
+    select: Select
+    same: str = "gpu"
+    when: str = "near"
+    within: float | None = None
+    at_least: int = 1
+
+
+class Metric(NamedTuple):
+    """`metric`: a reading of this GPU (or node) against a limit.  Exactly one limit is set."""
+
+    of: str
+    at_least: float | None = None
+    at_most: float | None = None
+    is_: str | None = None
+
+
+class Delta(NamedTuple):
+    """`delta`: how far a counter moved `over` a time; needs history."""
+
+    of: str
+    over: float
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+class Count(NamedTuple):
+    """`count`: how often, where signals closer than `fold` are one event."""
+
+    select: Select
+    over: float
+    fold: float = 180.0
+    at_least: int | None = None
+    at_most: int | None = None
+    same: str = "gpu"
+
+
+class Sequence(NamedTuple):
+    """`sequence`: `first`, then `then` no later than `within`, `at_least` times."""
+
+    first: Select
+    then: Select
+    within: float
+    same: str = "gpu"
+    at_least: int = 1
+
+
+class Absent(NamedTuple):
+    """`absent`: none of these for `over` before the trigger, in a source readable all that time."""
+
+    select: Select
+    over: float
+    same: str = "gpu"
+
+
+class Spread(NamedTuple):
+    """`spread`: over how many different things the signals go.
+
+    `across` is gpu, node, process, boot, driver-load or unit (the GPC/TPC/SM
+    that an exception names).  `within: node` can be answered on one node;
+    anything across nodes is unknown here.
+    """
+
+    select: Select
+    across: str
+    over: float
+    within: str | None = None
+    alike: tuple[str, ...] = ()
+    at_least: int | None = None
+    at_most: int | None = None
+    lift: float | None = None
+
+
+class Fact(NamedTuple):
+    """`fact`: an inventory fact (`driver.version`, `driver.flavour`, `kernel.release`) matches a glob."""
+
+    name: str
+    globs: tuple[str, ...]
+
+
+Clause = Union[Seen, Metric, Delta, Count, Sequence, Absent, Spread, Fact]
+
+
+class Otherwise(NamedTuple):
+    """What it is worth that the question was asked and answered no."""
+
+    points: Points
+    why: str
+
+
+class Item(NamedTuple):
+    """One piece of evidence of a rule.  `severity`, where set, becomes the incident's if seen."""
+
+    id: str
+    group: str
+    clause: Clause
+    points: Points
+    why: str
+    ref: tuple[str, ...]
+    otherwise: Otherwise | None
+    severity: str | None
+    place: Place
+
+
+class Trigger(NamedTuple):
+    """What opens an incident: any of the clauses (`log`, `signal` or `metric`)."""
+
+    any: tuple[Clause, ...]
+    points: Points
+    why: str
+    ref: tuple[str, ...]
+
+
+class Action(NamedTuple):
+    """What to do for a leaf, a family or `undetermined`.  Printed, never run."""
+
+    for_: str
+    do: str
+    risk: str
+
+
+class Suppress(NamedTuple):
+    """When not to open an incident at all, and why."""
+
+    clause: Clause
+    why: str
+
+
+class Given(NamedTuple):
+    """One line or reading of a test, at seconds relative to the test's zero."""
+
+    at: float
+    line: str | None = None
+    source: str = "kernel"
+    metric: str | None = None
+    value: float | str | None = None
+    pci: str | None = None
+
+
+class Expect(NamedTuple):
+    """What a test demands.  `verdict` is a family or undetermined; `none` means no incident of this rule."""
+
+    verdict: str
+    leaf: str | None = None
+    at_least: float | None = None
+    uses: tuple[str, ...] = ()
+    ask: tuple[str, ...] = ()
+    severity: str | None = None
+
+
+class RuleTest(NamedTuple):
+    """One test of a rule: `fleet` presets the answer of an evidence id, `unknown` makes it unread."""
+
+    name: str
+    given: tuple[Given, ...]
+    fleet: Mapping[str, bool]
+    unknown: tuple[str, ...]
+    expect: Expect
+    place: Place
+
+
+class Reference(NamedTuple):
+    """Where a claim comes from."""
+
+    id: str
+    title: str
+    url: str
+
+
+class Rule(NamedTuple):
+    """One rule file."""
+
+    id: str
+    version: int
+    title: str
+    status: str
+    severity: str
+    scope: str
+    summary: str
+    references: tuple[Reference, ...]
+    trigger: Trigger
+    look_before: float
+    look_after: float
+    explains: tuple[str, ...]
+    suppress: tuple[Suppress, ...]
+    evidence: tuple[Item, ...]
+    actions: tuple[Action, ...]
+    tests: tuple[RuleTest, ...]
+    place: Place
+
+
+class SignalPattern(NamedTuple):
+    """One line pattern: `match` is a linear-time regex, searched from the start of the message.
+
+    `source` is kernel (only records the kernel wrote), service (only records of
+    the programs in `programs`, all if empty) or any.  `device` names the group
+    that holds the PCI address.
+    """
+
+    id: str
+    match: str
+    source: str
+    programs: tuple[str, ...]
+    device: str | None
+    says: str
+    examples: tuple[str, ...]
+    counterexamples: tuple[str, ...]
+    place: Place
+
+
+class Cause(NamedTuple):
+    """One leaf.  `prior` is its share before any evidence."""
+
+    leaf: str
+    family: str
+    prior: float
+    owner: str
+    title: str
+
+
+class XidEntry(NamedTuple):
+    """What is publicly known of one Xid."""
+
+    code: int
+    mnemonic: str
+    meaning: str
+    bucket: str
+    group: str
+
+
+class Rulebook(NamedTuple):
+    """Everything under `rules/`, loaded and checked.
+
+    `digest` is the SHA-256 of all files that went in.
+    """
+
+    causes: Mapping[str, Cause]
+    at_least: float
+    independent_groups: int
+    cap: float
+    signals: tuple[SignalPattern, ...]
+    rules: tuple[Rule, ...]
+    xids: Mapping[int, XidEntry]
+    digest: str
