@@ -21,7 +21,7 @@ class Device(NamedTuple):
     pci: str | None = None
     uuid: str | None = None
     serial: str | None = None
-    index: int | None = None
+    index: int | None = None  # type: ignore[assignment]  # shadows tuple.index
     name: str | None = None
 
 
@@ -39,7 +39,7 @@ class Signal(NamedTuple):
     fields: Mapping[str, str]
     record: LogRecord
     order: int = 0
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # shadows tuple.count
     last_at: float | None = None
     last_order: int = 0
 
@@ -62,7 +62,7 @@ class Evidence(NamedTuple):
     at: float | None = None
     record: LogRecord | None = None
     reading: Reading | None = None
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # shadows tuple.count
     counted: bool = True
 
 

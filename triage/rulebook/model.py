@@ -133,7 +133,11 @@ class Otherwise(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One piece of evidence of a rule.  `severity`, where set, becomes the incident's if seen."""
+    """One piece of evidence of a rule.
+
+    `severity`, where set, becomes the incident's if seen.  `settle` is what a
+    person can do to answer the question when the tool could not.
+    """
 
     id: str
     group: str
@@ -144,6 +148,7 @@ class Item(NamedTuple):
     otherwise: Otherwise | None
     severity: str | None
     place: Place
+    settle: str | None = None
 
 
 class Trigger(NamedTuple):
@@ -275,7 +280,9 @@ class XidEntry(NamedTuple):
 class Rulebook(NamedTuple):
     """Everything under `rules/`, loaded and checked.
 
-    `digest` is the SHA-256 of all files that went in.
+    `modules` maps a prefix of a symbol, of a task name or (with a slash) a piece
+    of a source path to the kernel module whose code it is.  `digest` is the
+    SHA-256 of all files that went in.
     """
 
     causes: Mapping[str, Cause]
@@ -286,3 +293,5 @@ class Rulebook(NamedTuple):
     rules: tuple[Rule, ...]
     xids: Mapping[int, XidEntry]
     digest: str
+    modules: Mapping[str, str] = {}
+    decisive: int = 7

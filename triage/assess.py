@@ -1,0 +1,347 @@
+"""The one door of the decision: records and readings in, incidents with verdicts out.
+
+The walk: records become signals (scanner), signals get one time axis
+(timeline), triggers open incidents, their rule's questions are answered
+(clauses) and weighed (verdict), and what one incident explains is folded into
+it.  Nothing here reads a source or prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from probes.model import LogRecord, Missing, Reading, Source
+from probes.pci import same_device
+from triage.clauses import Answer, Case, answer, events, selected
+from triage.model import SEVERITIES, UNDETERMINED, Assessment, Device, Evidence, Incident, Signal, Step
+from triage.rulebook.model import Action, Item, Metric, Points, Rule, Rulebook, Seen
+from triage.scanner import Scanner
+from triage.timeline import FOLD, Spans, Timeline, build, seconds_between
+from triage.verdict import counted, decide, families, probabilities, sums
+
+EARLY = 10.0
+"""Seconds by which a symptom may be logged before the incident that explains it."""
+
+Preset = Mapping[str, str]
+
+
+def assess(
+    rulebook: Rulebook,
+    records: Iterable[LogRecord],
+    readings: Sequence[Reading],
+    sources: Callable[[], Sequence[Source]] | Sequence[Source],
+    *,
+    node: str | None,
+    now: float,
+    notices: Callable[[], Sequence[str]] | Sequence[str] = (),
+    preset: Mapping[str, Preset] | None = None,
+) -> Assessment:
+    """Conclude from one set of sources.
+
+    `sources` and `notices` may be functions, called once the records are
+    consumed, because a stream knows what it was only at its end.  `preset`
+    fixes the answers of some evidence (rule id -> evidence id -> state), for
+    what other nodes or a test already know.
+    """
+    spans = Spans()
+    scanner = Scanner(rulebook)
+    timeline = build(scanner.scan(spans.watch(records)), spans)
+    read = tuple(sources() if callable(sources) else sources)
+    said = tuple(notices() if callable(notices) else notices)
+    devices = _devices(timeline, readings)
+    values = {_reading_key(reading): reading for reading in readings}
+    facts = _facts(timeline, readings)
+    gpus = frozenset(devices)
+    opened: list[tuple[Incident, Case]] = []
+    for rule in rulebook.rules:
+        for pci, triggers, witness in _openings(rule, timeline, values, gpus):
+            case = Case(rule, timeline, triggers, pci, gpus, values, facts, bool(readings))
+            if any(answer(s.clause, case).state == "seen" for s in rule.suppress):
+                continue
+            fixed = (preset or {}).get(rule.id, {})
+            opened.append((_incident(case, witness, fixed, rulebook, devices, node, now), case))
+    incidents = sorted(_fold(opened), key=_worst_first)
+    return Assessment(
+        node=node,
+        status=_status(incidents, read),
+        sources=read,
+        incidents=tuple(incidents),
+        gpus=tuple(devices.values()),
+        notices=said + timeline.notices,
+    )
+
+
+def _openings(
+    rule: Rule, timeline: Timeline, values: Mapping[tuple[str | None, str], Reading], gpus: frozenset[str]
+) -> list[tuple[str | None, list[Signal], Reading | None]]:
+    """Return (device, trigger signals, trigger reading) for every incident that the rule opens."""
+    groups: dict[str | None, list[Signal]] = {}
+    witnesses: dict[str | None, Reading] = {}
+    for clause in rule.trigger.any:
+        if isinstance(clause, Seen):
+            for signal in selected(clause.select, timeline):
+                groups.setdefault(signal.pci if rule.scope == "gpu" else None, []).append(signal)
+        elif isinstance(clause, Metric):
+            for (pci, name), reading in values.items():
+                if name == clause.of and _meets(clause, reading):
+                    place = pci if rule.scope == "gpu" else None
+                    witnesses.setdefault(place, reading)
+                    groups.setdefault(place, [])
+    if rule.scope == "gpu" and None in groups and len(groups) > 1:
+        # A line that names no device speaks of the one GPU that the others name, or of each of them.
+        homeless = groups.pop(None)
+        for group in groups.values():
+            group.extend(homeless)
+    elif rule.scope == "gpu" and None in groups and len(gpus) == 1:
+        groups[next(iter(gpus))] = groups.pop(None)
+    return [
+        (pci, sorted(set(signals), key=lambda s: s.order), witnesses.get(pci)) for pci, signals in groups.items()
+    ]
+
+
+def _meets(clause: Metric, reading: Reading) -> bool:
+    value = reading.value
+    if isinstance(value, Missing):
+        return clause.is_ == value.reason
+    if clause.is_ is not None:
+        return str(value).lower() == clause.is_.lower()
+    if isinstance(value, str):
+        return False
+    if clause.at_least is not None:
+        return value >= clause.at_least
+    return clause.at_most is not None and value <= clause.at_most
+
+
+def _incident(
+    case: Case,
+    witness: Reading | None,
+    fixed: Preset,
+    rulebook: Rulebook,
+    devices: Mapping[str, Device],
+    node: str | None,
+    now: float,
+) -> Incident:
+    rule = case.rule
+    evidence = counted(
+        [_opening(case, witness), *(_ask(item, case, fixed.get(item.id)) for item in rule.evidence)]
+    )
+    verdict = decide(evidence, rulebook)
+    severity = _severity(rule, evidence, verdict.family)
+    device = devices.get(case.pci, Device(case.pci)) if case.pci else None
+    first = case.triggers[0] if case.triggers else None
+    last = case.triggers[-1] if case.triggers else None
+    times = [t for s in case.triggers for t in (s.record.at, s.last_at) if t is not None]
+    at = witness.at if witness else None
+    opened = first.record.at if first else at
+    seen = sum(s.count for s in case.triggers) or 1
+    leading = next(iter(verdict.by_leaf))
+    return Incident(
+        fingerprint="/".join(
+            (node or "-", (device and (device.serial or device.uuid or device.pci)) or "node", rule.id)
+        ),
+        rule=rule.id,
+        rule_version=rule.version,
+        title=rule.title,
+        summary=_summary(rule, case, device, seen),
+        severity=severity,
+        state="open",
+        device=device,
+        opened_at=opened,
+        last_seen_at=max(times) if times else at,
+        opened_order=first.order if first else -1,
+        seen=events(case.triggers, FOLD) if last else 1,
+        verdict=verdict,
+        evidence=evidence,
+        explains=(),
+        settle=_settle(case, evidence, verdict.by_family, rulebook),
+        next=_steps(rule, verdict.family, verdict.leaf or UNDETERMINED, leading, rulebook),
+    )
+
+
+def _opening(case: Case, witness: Reading | None) -> Evidence:
+    trigger = case.rule.trigger
+    first = case.triggers[0] if case.triggers else None
+    return Evidence(
+        id="trigger",
+        group="trigger",
+        state="seen",
+        points=trigger.points,
+        would_be={},
+        why=trigger.why,
+        at=first.record.at if first else (witness.at if witness else None),
+        record=first.record if first else None,
+        reading=witness,
+        count=sum(s.count for s in case.triggers) or 1,
+    )
+
+
+def _ask(item: Item, case: Case, fixed: str | None) -> Evidence:
+    found = Answer(fixed, "not readable here" if fixed == "unknown" else None) if fixed else answer(item.clause, case)
+    points: Points = {}
+    why = item.why
+    if found.state == "seen":
+        points = item.points
+    elif found.state == "quiet" and item.otherwise is not None:
+        points, why = item.otherwise.points, item.otherwise.why
+    return Evidence(
+        id=item.id,
+        group=item.group,
+        state=found.state,
+        points=points,
+        would_be=item.points if found.state == "unknown" else {},
+        why=why,
+        reason=found.reason,
+        at=found.at,
+        record=found.record,
+        reading=found.reading,
+        count=found.count,
+    )
+
+
+def _severity(rule: Rule, evidence: Sequence[Evidence], family: str) -> str:
+    """Return the rule's severity, or the worst that seen evidence sets instead; a benign verdict is `info`."""
+    if family == "benign":
+        return "info"
+    set_by = {item.id: item.severity for item in rule.evidence if item.severity is not None}
+    chosen = [set_by[e.id] for e in evidence if e.state == "seen" and e.id in set_by]
+    return max(chosen, key=SEVERITIES.index) if chosen else rule.severity
+
+
+def _summary(rule: Rule, case: Case, device: Device | None, seen: int) -> str:
+    where = f" on GPU {device.pci}" if device is not None and device.pci else ""
+    codes = sorted({int(s.fields["xid"]) for s in case.triggers if "xid" in s.fields})
+    what = f" (Xid {', '.join(map(str, codes))})" if codes else ""
+    often = f", {seen} lines" if seen > 1 else ""
+    return f"{rule.title}{where}{what}{often}"
+
+
+def _settle(
+    case: Case, evidence: Sequence[Evidence], by_family: Mapping[str, float], rulebook: Rulebook
+) -> tuple[str, ...]:
+    """Return what was not read, the one that could move the leading family furthest first."""
+    leading = next(iter(by_family))
+    items = {item.id: item for item in case.rule.evidence}
+    moves: list[tuple[float, str]] = []
+    base = sums(evidence)
+    for unread in evidence:
+        if unread.state != "unknown" or unread.id not in items:
+            continue
+        item = items[unread.id]
+        answers = [item.points, item.otherwise.points if item.otherwise else {}]
+        shift = 0.0
+        for points in answers:
+            moved = dict(base)
+            for leaf, value in points.items():
+                moved[leaf] = moved.get(leaf, 0) + value
+            shift = max(shift, abs(families(probabilities(moved, rulebook), rulebook)[leading] - by_family[leading]))
+        moves.append((-shift, item.settle or f"Find out whether this holds: {item.why}"))
+    return tuple(dict.fromkeys(text for _, text in sorted(moves, key=lambda move: move[0])))
+
+
+def _steps(rule: Rule, family: str, leaf: str, leading: str, rulebook: Rulebook) -> tuple[Step, ...]:
+    """Return the actions for the verdict, those naming the leaf before those naming the family."""
+    chosen: list[Action] = []
+    for wanted in dict.fromkeys((leaf, family)):
+        chosen.extend(action for action in rule.actions if action.for_ == wanted)
+    cause = rulebook.causes[leaf if leaf in rulebook.causes else leading]
+    return tuple(Step(action.do, action.risk, cause.owner) for action in chosen)
+
+
+def _fold(opened: Sequence[tuple[Incident, Case]]) -> list[Incident]:
+    """Fold every incident that another explains into it; of two that explain each other the first stays."""
+    order = sorted(range(len(opened)), key=lambda i: (opened[i][0].opened_order, i))
+    folded: dict[int, int] = {}
+    for i in order:
+        for j in order:
+            if i != j and i not in folded and j not in folded and _explains(opened[i], opened[j]):
+                folded[j] = i
+    result = []
+    for i, (incident, _) in enumerate(opened):
+        if i not in folded:
+            symptoms = [opened[j][0].summary for j, into in sorted(folded.items()) if into == i]
+            result.append(incident._replace(explains=tuple(symptoms)))
+    return result
+
+
+def _explains(one: tuple[Incident, Case], other: tuple[Incident, Case]) -> bool:
+    cause, symptom = one[1], other[1]
+    names = cause.rule.explains
+    if not names or not cause.triggers or not symptom.triggers:
+        return False
+    if cause.pci and symptom.pci and not same_device(cause.pci, symptom.pci) and symptom.rule.scope == "gpu":
+        return False
+    if symptom.rule.id not in names:
+        kinds = {f"xid-{s.fields['xid']}" if s.name == "xid" else s.name for s in symptom.triggers}
+        if not kinds <= set(names):
+            return False
+    first, later = cause.triggers[0], symptom.triggers[0]
+    gap = seconds_between(first, later)
+    if gap is None:
+        return later.order > first.order or symptom.rule.id not in names or cause.rule.id not in symptom.rule.explains
+    mutual = cause.rule.id in symptom.rule.explains
+    early = 0.0 if mutual else EARLY
+    if gap == 0 and mutual and later.order < first.order:
+        return False
+    return -early <= gap <= max(cause.rule.look_after, FOLD) or any(
+        (near := seconds_between(t, later)) is not None and -early <= near <= cause.rule.look_after
+        for t in cause.triggers
+    )
+
+
+def _worst_first(incident: Incident) -> tuple[int, int, int, str]:
+    decided = incident.verdict.family != UNDETERMINED
+    return (-SEVERITIES.index(incident.severity), incident.opened_order, not decided, incident.fingerprint)
+
+
+def _status(incidents: Sequence[Incident], sources: Sequence[Source]) -> str:
+    worst = max((SEVERITIES.index(i.severity) for i in incidents if i.state == "open"), default=0)
+    if worst > 0:
+        return SEVERITIES[worst]
+    return "ok" if sources and all(s.readable for s in sources) else "unknown"
+
+
+def _devices(timeline: Timeline, readings: Sequence[Reading]) -> dict[str, Device]:
+    """Return every NVIDIA GPU that a reading or a line of NVIDIA's driver names, by address."""
+    devices: dict[str, Device] = {}
+    for reading in readings:
+        entity = reading.entity
+        if entity.kind == "gpu" and entity.pci:
+            old = devices.get(entity.pci, Device(entity.pci))
+            devices[entity.pci] = Device(
+                entity.pci,
+                entity.uuid or old.uuid,
+                entity.serial or old.serial,
+                entity.index if entity.index is not None else old.index,
+                entity.name or old.name,
+            )
+    for signal in timeline.signals:
+        if signal.pci and signal.name in GPU_SIGNALS:
+            old = devices.get(signal.pci, Device(signal.pci))
+            devices[signal.pci] = old._replace(
+                uuid=old.uuid or signal.fields.get("uuid"), serial=old.serial or signal.fields.get("serial")
+            )
+    return devices
+
+
+GPU_SIGNALS = frozenset({"xid", "gpu-uuid", "gpu-lost", "gpu-serial", "rminit-failed"})
+"""Signals whose address is always a GPU's, never a port's or another device's."""
+
+
+def _reading_key(reading: Reading) -> tuple[str | None, str]:
+    return (reading.entity.pci if reading.entity.kind == "gpu" else None, reading.name)
+
+
+def _facts(timeline: Timeline, readings: Sequence[Reading]) -> dict[str, str]:
+    """Return the inventory: readings of the node that are text, and groups named `fact_...` of signals.
+
+    `fact_driver_version` sets `driver.version`; the last line that says it wins, and what was read wins over a log.
+    """
+    facts: dict[str, str] = {}
+    for signal in timeline.signals:
+        for name, value in signal.fields.items():
+            if name.startswith("fact_"):
+                facts[name[len("fact_") :].replace("_", ".")] = value
+    for reading in readings:
+        if reading.entity.kind == "node" and isinstance(reading.value, str):
+            facts[reading.name] = reading.value
+    return facts

@@ -1,0 +1,133 @@
+"""Turns log records into signals, driven by the patterns of the rulebook.
+
+All patterns that may apply to a record are asked at once by one RE2 set, so a
+record that means nothing costs one pass whatever the number of patterns; only
+the patterns that hit are run again for their groups.  RE2 matches in time
+linear in the text, so no line can stall a sweep.
+
+A pattern is matched from the start of the message: text that a program smuggled
+into the middle of a kernel line (a process name, say) forges nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import re2
+
+from probes.model import LogRecord
+from probes.pci import normal_address
+from triage.crash import Crashes
+from triage.model import Signal
+from triage.rulebook.model import Rulebook, SignalPattern, XidEntry
+
+MESSAGE_LIMIT = 16384
+"""Characters of a message that are looked at; records are cut there when read."""
+
+_SPACE = re.compile(r"\s+")
+_NVRM_AGAIN = re.compile(r"(?<=.)\s+NVRM:\s+")
+
+
+class _Set(NamedTuple):
+    automaton: Any
+    patterns: tuple[tuple[SignalPattern, Any], ...]
+
+
+def signal_name(pattern_id: str) -> str:
+    """Return the name a pattern gives its signals: `xid` for `xid#bare`, a second spelling of it."""
+    return pattern_id.partition("#")[0]
+
+
+def flat(message: str) -> str:
+    """Join the lines of a record into one, dropping the `NVRM:` that the driver repeats on each."""
+    if "\n" in message or "  " in message:
+        message = _SPACE.sub(" ", message)
+        message = _NVRM_AGAIN.sub(" ", message)
+    return message.strip()[:MESSAGE_LIMIT]
+
+
+class Scanner:
+    """The compiled patterns of one rulebook.  `plain` counts the records that meant nothing."""
+
+    def __init__(self, rulebook: Rulebook) -> None:
+        self._xids = rulebook.xids
+        self._modules = rulebook.modules
+        self._kernel = _compile(p for p in rulebook.signals if p.source != "service")
+        self._service = _compile(p for p in rulebook.signals if p.source != "kernel")
+        self._pasted = _compile(rulebook.signals)
+        self.plain = 0
+
+    def scan(self, records: Iterable[LogRecord]) -> Iterator[Signal]:
+        """Yield the signals of these records in their order, crashes put together from their lines."""
+        crashes = Crashes(self._modules)
+        for record in records:
+            signals = self.match(record)
+            if not signals:
+                self.plain += 1
+            yield from crashes.feed(record, signals)
+            for signal in signals:
+                if not signal.name.startswith("crash."):
+                    yield signal
+        yield from crashes.close()
+
+    def match(self, record: LogRecord) -> list[Signal]:
+        """Return the signals of one record on its own."""
+        chosen = self._pasted if record.pasted else self._kernel if record.kernel else self._service
+        text = flat(record.message)
+        if not text:
+            return []
+        try:
+            hits = chosen.automaton.Match(text)
+        except UnicodeEncodeError:  # lone surrogates never belong to a pattern
+            text = text.encode("utf-8", "replace").decode()
+            hits = chosen.automaton.Match(text)
+        found: list[Signal] = []
+        for index in sorted(hits):
+            pattern, regex = chosen.patterns[index]
+            if pattern.programs and record.identifier not in pattern.programs and not record.pasted:
+                continue
+            match = regex.match(text)
+            if match is None:  # the set and the single pattern are the same engine
+                continue
+            fields = {name: value for name, value in match.groupdict().items() if value is not None}
+            found.append(
+                Signal(signal_name(pattern.id), _address(pattern, fields), self._known(fields), record)
+            )
+        return found
+
+    def _known(self, fields: dict[str, str]) -> Mapping[str, str]:
+        """Add what the catalogue knows of an Xid, so that rules can ask for a group of codes."""
+        code = fields.get("xid")
+        if code is not None:
+            entry: XidEntry | None = self._xids.get(int(code[:6]))
+            fields["known"] = "no" if entry is None else "yes"
+            if entry is not None:
+                fields["group"] = entry.group
+                fields["bucket"] = entry.bucket
+        return fields
+
+
+def _address(pattern: SignalPattern, fields: Mapping[str, str]) -> str | None:
+    if pattern.device is None or pattern.device not in fields:
+        return None
+    text = fields[pattern.device]
+    if pattern.device == "gpu_id":  # nvidia-drm prints bus << 8 | slot, the domain above 16 bits
+        number = int(text, 16)
+        return f"{number >> 16:04x}:{number >> 8 & 0xFF:02x}:{number & 0xFF:02x}.0"
+    return normal_address(text)
+
+
+def _compile(patterns: Iterable[SignalPattern]) -> _Set:
+    options = re2.Options()
+    options.log_errors = False
+    options.dot_nl = True
+    options.max_mem = 64 << 20
+    automaton = re2.Set.MatchSet(options)
+    kept = []
+    for pattern in patterns:
+        automaton.Add(pattern.match)
+        kept.append((pattern, re2.compile(pattern.match, options=options)))
+    automaton.Compile()
+    return _Set(automaton, tuple(kept))

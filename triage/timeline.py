@@ -1,0 +1,183 @@
+"""One time axis for the signals of all sources.
+
+Signals keep the order of their log; logs are merged by wall time where they
+have it.  Equal signals in a row are folded into one with a count, so that a
+storm costs no memory and is counted, not repeated.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from probes.model import LogRecord
+from triage.model import Signal
+
+FOLD = 180.0
+"""Seconds of silence that end a burst; NVIDIA's fleet tooling uses the same."""
+MOST_SIGNALS = 20000
+"""Distinct signals kept; beyond it only counts of those already seen grow."""
+
+_VOLATILE = re.compile(r"0x[0-9a-fA-F_]+|\b[0-9a-fA-F]{6,}\b|\d+")
+_NOT_KEY = frozenset({"pid", "name", "text", "comm"})
+
+
+class Span(NamedTuple):
+    """What one boot of one source covered: its first and last clock readings and its first record."""
+
+    first_at: float | None
+    last_at: float | None
+    first_monotonic: float | None
+    last_monotonic: float | None
+    from_boot: bool
+    plain: int
+
+
+class Timeline(NamedTuple):
+    """The folded signals in order, and where they can be looked up."""
+
+    signals: tuple[Signal, ...]
+    by_name: Mapping[str, tuple[Signal, ...]]
+    spans: Mapping[tuple[str, str | None], Span]
+    notices: tuple[str, ...]
+
+    def named(self, names: Iterable[str]) -> Iterator[Signal]:
+        """Yield all signals of these names in order, each name's in turn."""
+        for name in names:
+            yield from self.by_name.get(name, ())
+
+    def last(self, name: str, field: str, before: int) -> str | None:
+        """Return the latest value of a field of these signals at or before a place on the axis."""
+        signals = self.by_name.get(name, ())
+        place = bisect_left(signals, before + 1, key=lambda signal: signal.order)
+        for signal in reversed(signals[:place]):
+            if field in signal.fields:
+                return signal.fields[field]
+        return None
+
+
+class Spans:
+    """Watches records go by and notes what each boot of each source covered."""
+
+    def __init__(self) -> None:
+        self._spans: dict[tuple[str, str | None], list[float | None]] = {}
+        self._counts: dict[tuple[str, str | None], list[int]] = {}
+
+    def watch(self, records: Iterable[LogRecord]) -> Iterator[LogRecord]:
+        """Pass the records on unchanged."""
+        for record in records:
+            key = (record.origin, record.boot)
+            span = self._spans.get(key)
+            if span is None:
+                early = record.monotonic is not None and record.monotonic < 1.0
+                starts = early or record.message.startswith("Linux version ")
+                span = self._spans[key] = [record.at, record.at, record.monotonic, record.monotonic]
+                self._counts[key] = [int(starts), 0]
+            if record.at is not None:
+                span[0] = record.at if span[0] is None else min(span[0], record.at)
+                span[1] = record.at if span[1] is None else max(span[1], record.at)
+            if record.monotonic is not None:
+                span[2] = record.monotonic if span[2] is None else min(span[2], record.monotonic)
+                span[3] = record.monotonic if span[3] is None else max(span[3], record.monotonic)
+            self._counts[key][1] += 1
+            yield record
+
+    def result(self, signals: Iterable[Signal]) -> dict[tuple[str, str | None], Span]:
+        """Return the spans; `plain` is how many records were not signals, folded ones counted fully."""
+        hits: dict[tuple[str, str | None], int] = {}
+        for signal in signals:
+            key = (signal.record.origin, signal.record.boot)
+            hits[key] = hits.get(key, 0) + signal.count
+        return {
+            key: Span(span[0], span[1], span[2], span[3], bool(counts[0]), max(0, counts[1] - hits.get(key, 0)))
+            for (key, span), counts in zip(self._spans.items(), self._counts.values(), strict=True)
+        }
+
+
+def build(signals: Iterable[Signal], spans: Spans) -> Timeline:
+    """Fold, merge and number the signals; consumes the iterator."""
+    logs: dict[str, list[Signal]] = {}
+    latest: dict[tuple[object, ...], tuple[str, int]] = {}
+    dropped = 0
+    kept = 0
+    for signal in signals:
+        log = logs.setdefault(signal.record.origin, [])
+        key = _fold_key(signal)
+        place = latest.get(key)
+        if place is not None:
+            first = logs[place[0]][place[1]]
+            gap = _gap(first, signal)
+            if gap is None or gap <= FOLD:
+                logs[place[0]][place[1]] = first._replace(
+                    count=first.count + 1, last_at=signal.record.at or first.last_at
+                )
+                continue
+        if kept >= MOST_SIGNALS:
+            dropped += 1
+            continue
+        kept += 1
+        latest[key] = (signal.record.origin, len(log))
+        log.append(signal._replace(last_at=signal.record.at))
+    notices = [f"{dropped} further distinct signals were counted but not kept"] if dropped else []
+    merged, unmerged = _merge(list(logs.values()))
+    if unmerged:
+        notices.append(
+            "no wall-clock times in "
+            + ", ".join(sorted(unmerged))
+            + ": its records stand after those of the other logs; order between them is unknown"
+        )
+    numbered = tuple(signal._replace(order=i, last_order=i) for i, signal in enumerate(merged))
+    by_name: dict[str, list[Signal]] = {}
+    for signal in numbered:
+        by_name.setdefault(signal.name, []).append(signal)
+    return Timeline(
+        numbered, {n: tuple(s) for n, s in by_name.items()}, spans.result(numbered), tuple(notices)
+    )
+
+
+def seconds_between(one: Signal, other: Signal) -> float | None:
+    """Return how long after `one` (its last repeat) `other` came, negative if before, None if clocks cannot tell."""
+    a, b = one.record, other.record
+    if a.monotonic is not None and b.monotonic is not None and a.boot == b.boot and a.origin == b.origin:
+        return b.monotonic - a.monotonic
+    if a.at is not None and b.at is not None:
+        if one.last_at is not None and a.at <= b.at <= one.last_at:
+            return 0.0
+        return b.at - a.at
+    return None
+
+
+def _gap(first: Signal, signal: Signal) -> float | None:
+    if signal.record.at is not None and first.last_at is not None:
+        return signal.record.at - first.last_at
+    if signal.record.monotonic is not None and first.record.monotonic is not None:
+        return 0.0 if first.count > 1 else signal.record.monotonic - first.record.monotonic
+    return None
+
+
+def _fold_key(signal: Signal) -> tuple[object, ...]:
+    fields = tuple((k, v) for k, v in signal.fields.items() if k not in _NOT_KEY)
+    shape = _VOLATILE.sub("#", signal.fields.get("text", ""))[:120]
+    return (signal.name, signal.pci, signal.record.boot, signal.record.origin, fields, shape)
+
+
+def _merge(logs: Sequence[list[Signal]]) -> tuple[list[Signal], set[str]]:
+    if len(logs) <= 1:
+        return (logs[0] if logs else []), set()
+    timed: list[tuple[float, int, Signal]] = []
+    untimed: list[Signal] = []
+    unmerged: set[str] = set()
+    for log in logs:
+        known = next((s.record.at for s in log if s.record.at is not None), None)
+        if known is None:
+            untimed.extend(log)
+            unmerged.update(s.record.origin for s in log)
+            continue
+        at = known
+        for signal in log:
+            at = max(at, signal.record.at) if signal.record.at is not None else at
+            timed.append((at, len(timed), signal))
+    timed.sort(key=lambda entry: entry[:2])
+    return [signal for _, _, signal in timed] + untimed, unmerged

@@ -1,0 +1,95 @@
+"""The weighing: from answered evidence to one cause, or to `undetermined`.
+
+Every cause starts at its prior; each point doubles or halves its odds.  Within
+a group only the strongest member counts per cause, because what rests on the
+same fact must not be counted twice.  Nothing else happens here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from triage.model import UNDETERMINED, Evidence, Verdict
+from triage.rulebook.model import Rulebook
+
+LEAF_SHARE = 0.6
+"""Of a family's probability, what one leaf must hold before the verdict names it."""
+MOVED = 0.01
+"""A group moved the balance if without it the family would be this much less probable."""
+
+
+def counted(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
+    """Mark the evidence that a stronger member of its group stands for.
+
+    A member counts if it is, for at least one cause, the strongest of its group.
+    """
+    items = tuple(evidence)
+    best: dict[tuple[str, str], tuple[int, int]] = {}
+    for place, item in enumerate(items):
+        for leaf, points in item.points.items():
+            if abs(points) > best.get((item.group, leaf), (0, 0))[0]:
+                best[item.group, leaf] = (abs(points), place)
+    winners = {place for _, place in best.values()}
+    return tuple(
+        item._replace(counted=place in winners or not item.points) for place, item in enumerate(items)
+    )
+
+
+def sums(evidence: Sequence[Evidence], without: str | None = None) -> dict[str, int]:
+    """Return the points per cause, the strongest of each group, leaving one group out if asked."""
+    best: dict[tuple[str, str], int] = {}
+    for item in evidence:
+        if item.group == without:
+            continue
+        for leaf, points in item.points.items():
+            if abs(points) > abs(best.get((item.group, leaf), 0)):
+                best[item.group, leaf] = points
+    totals: dict[str, int] = {}
+    for (_, leaf), points in best.items():
+        totals[leaf] = totals.get(leaf, 0) + points
+    return totals
+
+
+def probabilities(points: Mapping[str, int], rulebook: Rulebook) -> dict[str, float]:
+    """Return the probability of every leaf, most probable first; ties keep the order of the causes."""
+    odds = {leaf: cause.prior * 2.0 ** points.get(leaf, 0) for leaf, cause in rulebook.causes.items()}
+    total = sum(odds.values())
+    return dict(sorted(((leaf, value / total) for leaf, value in odds.items()), key=lambda pair: -pair[1]))
+
+
+def families(by_leaf: Mapping[str, float], rulebook: Rulebook) -> dict[str, float]:
+    """Add the leaves up to families, most probable first."""
+    by_family: dict[str, float] = {}
+    for leaf, value in by_leaf.items():
+        family = rulebook.causes[leaf].family
+        by_family[family] = by_family.get(family, 0.0) + value
+    return dict(sorted(by_family.items(), key=lambda pair: -pair[1]))
+
+
+def decide(evidence: Sequence[Evidence], rulebook: Rulebook) -> Verdict:
+    """Weigh the evidence.
+
+    A family is named if it holds `at_least`, if one leaf holds `LEAF_SHARE` of
+    it, and if enough independent groups carried it there or one item was
+    decisive; otherwise the verdict is `undetermined`.
+    """
+    by_leaf = probabilities(sums(evidence), rulebook)
+    by_family = families(by_leaf, rulebook)
+    family = next(iter(by_family))
+    share = by_family[family]
+    leaf = next(name for name in by_leaf if rulebook.causes[name].family == family)
+    groups = {item.group for item in evidence if item.points}
+    carrying = 0
+    for group in groups:
+        rest = families(probabilities(sums(evidence, group), rulebook), rulebook)
+        carrying += share - rest.get(family, 0.0) > MOVED
+    decisive = any(item.points.get(leaf, 0) >= rulebook.decisive for item in evidence)
+    decided = (
+        share >= rulebook.at_least
+        and by_leaf[leaf] >= LEAF_SHARE * share
+        and (carrying >= rulebook.independent_groups or decisive)
+    )
+    confidence = min(share, rulebook.cap)
+    if not decided:
+        return Verdict(UNDETERMINED, None, confidence, by_family, by_leaf)
+    return Verdict(family, leaf, confidence, by_family, by_leaf)
