@@ -1,0 +1,111 @@
+# gpu-triage: `make demo` shows it at work, `make test` runs every check.
+#
+# Needs Python >= 3.10, make and a package index; a C compiler only where an index has no wheel.
+# Everything is installed into .venv, from lock files with hashes.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types rules pytest fix lock clean bench
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The times in this log name no year; --now says that it was written in 2023, so that the demo prints the same for ever.
+DEMO := explain examples/bus-errors-then-xid79.log --now 1699387200
+CODE := $(sort $(dir $(wildcard triage/*.py probes/*.py tui/*.py tests/*.py benchmarks/*.py)))
+
+# The first Python that is new enough and can make a virtual environment; `make PYTHON=/path/to/python` overrides.
+USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))
+ifndef PYTHON
+PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3.10 python3; do \
+	$$p -c '$(USABLE)' >/dev/null 2>&1 && echo $$p && break; done)
+endif
+
+# A stamp names what was installed, so that a changed lock, project or Python is a new stamp, and an equal one costs nothing.
+stamp = $(VENV)/.$(1)-$(shell { cat pyproject.toml $(2); echo "$(PYTHON)"; } | cksum | tr ' ' -)
+RUN := $(call stamp,run,requirements.lock requirements-build.lock)
+DEV := $(call stamp,dev,requirements-dev.lock)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+help:
+	@echo 'make demo    install into $(VENV) and explain a real kernel log'
+	@echo 'make test    every check there is: lint, types, spelling, rules, tests'
+	@echo 'make check   the quick ones: all but the tests'
+	@echo 'make fix     format and mend what can be mended by machine'
+	@echo 'make bench   the benchmarks'
+	@echo 'make lock    renew the lock files (needs uv; UPGRADE=--upgrade for newer versions)'
+	@echo 'make clean   remove what make made'
+
+demo: $(RUN)
+	@$(BIN)/gpu-triage $(DEMO)
+
+test: check pytest
+
+check: lint types rules
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+
+types: $(DEV)
+	$(BIN)/mypy $(CODE)
+
+rules: $(DEV)
+	$(BIN)/gpu-triage rules lint
+	$(BIN)/gpu-triage rules test
+
+pytest: $(DEV)
+	$(BIN)/python -m pytest $(PYTEST)
+
+fix: $(DEV)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(DEV)
+	@set -- benchmarks/bench_*.py; \
+	[ -e "$$1" ] || { echo 'make bench: there are no benchmarks yet' >&2; exit 1; }; \
+	for b; do echo "== $$b"; $(BIN)/python "$$b" || exit; done
+
+# --- the virtual environment -------------------------------------------------------------------------------------
+
+# A venv of the same Python is brought up to date in place; one of another Python, or a broken one, is made anew.
+define install
+	@[ -n "$(PYTHON)" ] || { echo 'make: no usable Python: need Python >= 3.10 with venv and ensurepip' \
+		'(Debian, Ubuntu: apt install python3-venv), or name one: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@$(PYTHON) -c '$(USABLE)' || { echo 'make: $(PYTHON) will not do: need Python >= 3.10 with venv and ensurepip' \
+		'(Debian, Ubuntu: apt install python3-venv)' >&2; exit 1; }
+	@version='import sys; print(*sys.version_info[:3])'; \
+	[ "$$($(BIN)/python -c "$$version" 2>/dev/null)" = "$$($(PYTHON) -c "$$version")" ] \
+		&& $(BIN)/python -m pip --version >/dev/null 2>&1 \
+		|| { echo 'making $(VENV) with $(PYTHON)'; $(PYTHON) -m venv --clear $(VENV); }
+	@echo 'installing $(1)'
+	@rm -f $(VENV)/.run-* $(VENV)/.dev-*
+	@$(PIP) install --require-hashes $(addprefix -r ,$(1))
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+endef
+
+$(RUN):
+	$(call install,requirements.lock requirements-build.lock)
+	@touch $(RUN)
+
+# The lock for all checks holds the other two, at the same versions.
+$(DEV):
+	$(call install,requirements-dev.lock)
+	@touch $(DEV) $(RUN)
+
+# --- the rest ----------------------------------------------------------------------------------------------------
+
+UV ?= uv
+COMPILE = $(UV) --no-config pip compile --quiet --universal --python-version 3.10 $(UPGRADE) \
+	--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
+# The run-time lock decides; the others add to it, so that one .venv serves both.
+lock:
+	@command -v $(UV) >/dev/null || { echo 'make lock: uv is missing: python3 -m pip install uv, or make lock UV=/path/to/uv' >&2; exit 1; }
+	$(COMPILE) pyproject.toml --output-file requirements.lock
+	$(COMPILE) pyproject.toml --constraint requirements.lock --group dev --output-file requirements-dev.lock
+	$(COMPILE) --constraint requirements-dev.lock --group build --output-file requirements-build.lock
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
