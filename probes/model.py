@@ -38,7 +38,7 @@ class Entity(NamedTuple):
     pci: Optional[str] = None
     uuid: Optional[str] = None
     serial: Optional[str] = None
-    index: Optional[int] = None
+    index: Optional[int] = None  # type: ignore[assignment]  # shadows tuple.index
     name: Optional[str] = None
 
 

@@ -94,9 +94,12 @@ def _openings(
             group.extend(homeless)
     elif rule.scope == "gpu" and None in groups and len(gpus) == 1:
         groups[next(iter(gpus))] = groups.pop(None)
-    return [
-        (pci, sorted(set(signals), key=lambda s: s.order), witnesses.get(pci)) for pci, signals in groups.items()
-    ]
+    return [(pci, _in_order(signals), witnesses.get(pci)) for pci, signals in groups.items()]
+
+
+def _in_order(signals: Iterable[Signal]) -> list[Signal]:
+    by_order = {signal.order: signal for signal in signals}
+    return [by_order[order] for order in sorted(by_order)]
 
 
 def _meets(clause: Metric, reading: Reading) -> bool:
@@ -122,9 +125,7 @@ def _incident(
     now: float,
 ) -> Incident:
     rule = case.rule
-    evidence = counted(
-        [_opening(case, witness), *(_ask(item, case, fixed.get(item.id)) for item in rule.evidence)]
-    )
+    evidence = counted([_opening(case, witness), *(_ask(item, case, fixed.get(item.id)) for item in rule.evidence)])
     verdict = decide(evidence, rulebook)
     severity = _severity(rule, evidence, verdict.family)
     device = devices.get(case.pci, Device(case.pci)) if case.pci else None

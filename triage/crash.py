@@ -33,12 +33,16 @@ _IN_MODULE = re.compile(r"\+0x[0-9a-f]+/0x[0-9a-f]+\s*\[([\w-]+)")
 _FRAME = re.compile(
     r"(\?\s+)?(?<![\w.$])([A-Za-z_][\w.$]*)(?:\+0x[0-9a-f]+/0x[0-9a-f]+|\+\d+/\d+\])(?:\s+\[([A-Za-z][\w-]*)[^\]]*\])?"
 )
-_FRAME_LINE = re.compile(r"\s*(?:\[<[0-9a-f]+>\]\s*)?(?:\?\s+)?[A-Za-z_][\w.$]*(?:\+0x[0-9a-f]+/0x[0-9a-f]+)(?:\s+\[[^\]]*\])?\s*\Z")
+_FRAME_LINE = re.compile(
+    r"\s*(?:\[<[0-9a-f]+>\]\s*)?(?:\?\s+)?[A-Za-z_][\w.$]*(?:\+0x[0-9a-f]+/0x[0-9a-f]+)(?:\s+\[[^\]]*\])?\s*\Z"
+)
 _COMM = re.compile(r"(?:Comm: |task )([^:\s][^:]{0,15}?)(?:$|\s+(?:Kdump|Tainted|Not tainted|blocked)|:\d+)")
 _TAINT = re.compile(r"Tainted: ((?:[A-Z] *)+)")
 _PATH = re.compile(r"(?:at |in )((?:[\w.-]+/)+[\w.-]+\.[chS])")
 _NOTE = re.compile(r"note: ([^\[\s]{1,15})\[\d+\] exited with")
-_PART = re.compile(r"Call [Tt]race|Modules linked in|RIP: |[RE]?[A-D]X: |R\d\d: |x\d+ ?: |[CDEFG]S: |CR2: |Code: |<TASK>|</TASK>|PGD |#PF|pstate|[ls][rp] : |---\[|pc : |Hardware name|Workqueue: |CPU: |PKRU|DR\d: |Tainted|Not tainted|note: |Read of size|Write of size")
+_PART = re.compile(
+    r"Call [Tt]race|Modules linked in|RIP: |[RE]?[A-D]X: |R\d\d: |x\d+ ?: |[CDEFG]S: |CR2: |Code: |<TASK>|</TASK>|PGD |#PF|pstate|[ls][rp] : |---\[|pc : |Hardware name|Workqueue: |CPU: |PKRU|DR\d: |Tainted|Not tainted|note: |Read of size|Write of size"
+)
 
 
 class Crashes:

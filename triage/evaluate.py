@@ -214,9 +214,7 @@ def _calibration(decided: list[Outcome]) -> float | None:
     bins: dict[int, list[Outcome]] = {}
     for o in decided:
         bins.setdefault(min(9, int(o.confidence * 10)), []).append(o)
-    gaps = (
-        abs(sum(o.confidence for o in group) - sum(o.result == "right" for o in group)) for group in bins.values()
-    )
+    gaps = (abs(sum(o.confidence for o in group) - sum(o.result == "right" for o in group)) for group in bins.values())
     return sum(gaps) / len(decided)
 
 
@@ -251,7 +249,11 @@ def as_text(result: Figures, outcomes: list[Outcome], *, why: bool = True) -> st
     misses = [o for o in outcomes if o.result in ("wrong", "missed", "crashed", "open")]
     lines += ["", f"not right: {len(misses)}"]
     for o in sorted(misses, key=lambda o: (("crashed", "wrong", "missed", "open").index(o.result), o.id)):
-        said = f"{o.leaf} {o.confidence:.2f}" if o.leaf != UNDETERMINED else f"open, leading {o.leading} {o.confidence:.2f}"
+        said = (
+            f"{o.leaf} {o.confidence:.2f}"
+            if o.leaf != UNDETERMINED
+            else f"open, leading {o.leading} {o.confidence:.2f}"
+        )
         lines.append(f"  {o.result:8} {o.id}: is {'/'.join(o.accepted)} [{o.grade}], said {said}: {o.summary}")
         if why:
             lines += [f"             {reason}" for reason in o.why]

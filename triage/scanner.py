@@ -84,7 +84,7 @@ class Scanner:
             text = text.encode("utf-8", "replace").decode()
             hits = chosen.automaton.Match(text)
         found: list[Signal] = []
-        for index in sorted(hits):
+        for index in sorted(hits or ()):
             pattern, regex = chosen.patterns[index]
             if pattern.programs and record.identifier not in pattern.programs and not record.pasted:
                 continue
@@ -92,9 +92,7 @@ class Scanner:
             if match is None:  # the set and the single pattern are the same engine
                 continue
             fields = {name: value for name, value in match.groupdict().items() if value is not None}
-            found.append(
-                Signal(signal_name(pattern.id), _address(pattern, fields), self._known(fields), record)
-            )
+            found.append(Signal(signal_name(pattern.id), _address(pattern, fields), self._known(fields), record))
         return found
 
     def _known(self, fields: dict[str, str]) -> Mapping[str, str]:

@@ -132,9 +132,7 @@ def build(signals: Iterable[Signal], spans: Spans) -> Timeline:
     by_name: dict[str, list[Signal]] = {}
     for signal in numbered:
         by_name.setdefault(signal.name, []).append(signal)
-    return Timeline(
-        numbered, {n: tuple(s) for n, s in by_name.items()}, spans.result(numbered), tuple(notices)
-    )
+    return Timeline(numbered, {n: tuple(s) for n, s in by_name.items()}, spans.result(numbered), tuple(notices))
 
 
 def seconds_between(one: Signal, other: Signal) -> float | None:

@@ -30,9 +30,7 @@ def counted(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
             if abs(points) > best.get((item.group, leaf), (0, 0))[0]:
                 best[item.group, leaf] = (abs(points), place)
     winners = {place for _, place in best.values()}
-    return tuple(
-        item._replace(counted=place in winners or not item.points) for place, item in enumerate(items)
-    )
+    return tuple(item._replace(counted=place in winners or not item.points) for place, item in enumerate(items))
 
 
 def sums(evidence: Sequence[Evidence], without: str | None = None) -> dict[str, int]:

@@ -295,3 +295,4 @@ class Rulebook(NamedTuple):
     digest: str
     modules: Mapping[str, str] = {}
     decisive: int = 7
+    strong: int = 4

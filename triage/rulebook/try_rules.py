@@ -57,9 +57,7 @@ def run_test(rulebook: Rulebook, rule: Rule, test: RuleTest) -> Iterator[str]:
     preset = {name: "seen" if seen else "quiet" for name, seen in test.fleet.items()}
     preset.update(dict.fromkeys(test.unknown, "unknown"))
     source = Source("kernel-log", "test", True, from_boot=True, records=len(records))
-    assessment = assess(
-        rulebook, records, readings, [source], node="test", now=ZERO + 3600, preset={rule.id: preset}
-    )
+    assessment = assess(rulebook, records, readings, [source], node="test", now=ZERO + 3600, preset={rule.id: preset})
     found = [incident for incident in assessment.incidents if incident.rule == rule.id]
     yield from _compare(test.expect, found)
 
@@ -99,7 +97,9 @@ def _records(test: RuleTest) -> Iterator[LogRecord]:
     start = ZERO + min(first, 0.0) - 30 * 86400.0
     yield LogRecord("Linux version 6.1.0", at=start, monotonic=0.0, origin="test", line=1, boot="#1")
     for number in range(WHOLE_LOG):
-        yield LogRecord(f"audit: ordinary line {number}", at=start + 1 + number, origin="test", line=2 + number, boot="#1")
+        yield LogRecord(
+            f"audit: ordinary line {number}", at=start + 1 + number, origin="test", line=2 + number, boot="#1"
+        )
     for number, given in enumerate(test.given):
         if given.line is None:
             continue

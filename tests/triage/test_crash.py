@@ -1,0 +1,132 @@
+"""Whose code the kernel died in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from probes.records import parse_lines
+from triage.rulebook.load import load
+from triage.scanner import Scanner
+
+RULEBOOK = load()
+
+
+def crashes(text: str) -> list[Mapping[str, str]]:
+    """Return the fields of all crashes in a log."""
+    lines = [line.encode() + b"\n" for line in text.splitlines()]
+    records = parse_lines(lines, origin="log", year_hint=1_700_000_000.0)
+    return [s.fields for s in Scanner(RULEBOOK).scan(records) if s.name == "crash"]
+
+
+OOPS_IN_UVM = """\
+[  100.000001] BUG: kernel NULL pointer dereference, address: 0000000000000000
+[  100.000002] Oops: 0000 [#1] SMP PTI
+[  100.000003] CPU: 3 PID: 4711 Comm: nvidia-sleep.sh Tainted: P           OE     6.1.0-18-amd64 #1
+[  100.000004] RIP: 0010:_raw_q_schedule+0x2f/0xb0 [nvidia_uvm]
+[  100.000005] Call Trace:
+[  100.000006]  nv_kthread_q_flush+0x7f/0x130 [nvidia_uvm]
+[  100.000007]  nv_set_system_power_state+0x3fe/0x4d0 [nvidia]
+[  100.000008]  ? proc_reg_write+0x5a/0xb0
+[  100.000009]  vfs_write+0xe6/0x570
+[  100.000010] ---[ end trace 0000000000000000 ]---
+"""
+
+
+def test_the_module_of_rip_is_whose_code_it_was() -> None:
+    """And the frames, the task and the taint are kept beside it."""
+    (crash,) = crashes(OOPS_IN_UVM)
+
+    assert ("null-deref", "nvidia_uvm", "rip") == (crash["kind"], crash["module"], crash["by"])
+    assert ("nvidia-sleep.sh", "nvidia_uvm,nvidia,kernel") == (crash["comm"], crash["frames"])
+
+
+def test_a_trace_pasted_without_time_stamps_reads_the_same() -> None:
+    """People paste traces with and without their prefix."""
+    bare = "\n".join(line[15:] for line in OOPS_IN_UVM.splitlines())
+
+    (crash,) = crashes(bare)
+
+    assert ("null-deref", "nvidia_uvm") == (crash["kind"], crash["module"])
+
+
+def test_frames_marked_with_a_question_mark_blame_nobody() -> None:
+    """They are left-overs on the stack."""
+    (crash,) = crashes(
+        "[1.0] BUG: unable to handle page fault for address: ffffb1e2c0a01000\n"
+        "[1.1] RIP: 0010:kmem_cache_alloc+0x12/0x300\n"
+        "[1.2] Call Trace:\n"
+        "[1.3]  ? nvidia_ioctl+0x100/0x200 [nvidia]\n"
+        "[1.4]  do_syscall_64+0x5c/0x90\n"
+    )
+
+    assert ("kernel", "kernel") == (crash["module"], crash["frames"])
+
+
+def test_the_first_frame_with_a_module_is_named_where_rip_is_in_the_core() -> None:
+    """A lock-up in a core function was called by somebody."""
+    (crash,) = crashes(
+        "[1.0] watchdog: BUG: soft lockup - CPU#7 stuck for 23s! [python:1234]\n"
+        "[1.1] RIP: 0010:native_queued_spin_lock_slowpath+0x60/0x1d0\n"
+        "[1.2] Call Trace:\n"
+        "[1.3]  _raw_spin_lock_irqsave+0x3d/0x50\n"
+        "[1.4]  os_acquire_spinlock+0x12/0x20 [nvidia]\n"
+    )
+
+    assert ("soft-lockup", "nvidia", "frame", "python") == (crash["kind"], crash["module"], crash["by"], crash["comm"])
+
+
+def test_a_panic_belongs_to_the_crash_before_it() -> None:
+    """One event is one incident, not two."""
+    (crash,) = crashes(
+        "[1.0] general protection fault, probably for non-canonical address 0x6677: 0000 [#1] SMP\n"
+        "[1.1] RIP: 0010:nvkm_object_search+0x1d/0x70 [nouveau]\n"
+        "[1.2] ---[ end trace 0000000000000000 ]---\n"
+        "[1.3] Kernel panic - not syncing: Fatal exception\n"
+    )
+
+    assert ("general-protection", "nouveau", "yes") == (crash["kind"], crash["module"], crash["panic"])
+
+
+def test_two_warnings_are_two_crashes() -> None:
+    """A second head after a finished trace starts anew."""
+    warning = (
+        "[{0}.0] WARNING: CPU: 8 PID: 15 at drivers/gpu/drm/nouveau/nvif/vmm.c:68 nvif_vmm_put+0x72/0x80 [nouveau]\n"
+        "[{0}.1] RIP: 0010:nvif_vmm_put+0x72/0x80 [nouveau]\n"
+        "[{0}.2] ---[ end trace 0000000000000000 ]---\n"
+    )
+
+    assert ["warning", "warning"] == [c["kind"] for c in crashes(warning.format(1) + warning.format(9))]
+
+
+def test_an_arm_trace_is_read_by_its_pc() -> None:
+    """Grace has no RIP."""
+    (crash,) = crashes(
+        "[   76.658128] SError Interrupt on CPU4, code 0xbf000000 -- SError\n"
+        "[   76.658131] pc : nvkm_device_ctor+0x2cc/0x2e18 [nouveau]\n"
+        "[   76.658132] lr : nvkm_device_ctor+0x2c0/0x2e18 [nouveau]\n"
+    )
+
+    assert ("serror", "nouveau") == (crash["kind"], crash["module"])
+
+
+def test_a_trace_whose_head_was_cut_off_still_tells_its_modules() -> None:
+    """What is left of a log is used."""
+    (crash,) = crashes(
+        "ott 25 09:07:35 host1 kernel:  zap_page_range_single+0xe9/0x190\n"
+        "ott 25 09:07:35 host1 kernel:  ? _nv002570kms+0x17b/0x210 [nvidia_modeset 1400000003]\n"
+        "ott 25 09:07:35 host1 kernel:  nv_revoke_gpu_mappings_locked+0x47/0x70 [nvidia 1400000003]\n"
+    )
+
+    assert ("trace", "nvidia", "kernel,nvidia") == (crash["kind"], crash["module"], crash["frames"])
+
+
+def test_a_machine_check_is_not_blamed_on_the_code_it_interrupted() -> None:
+    """The RIP of a machine check line names a bystander."""
+    (crash,) = crashes(
+        "[1.0] mce: [Hardware Error]: CPU 178: Machine Check Exception: f Bank 1: bd80000000100134\n"
+        "[1.1] mce: [Hardware Error]: RIP 10:<ffffffff981d7af3> {futex_wait_setup+0x83/0xf0}\n"
+        "[1.2] Kernel panic - not syncing: Fatal local machine check\n"
+    )
+
+    assert "module" not in crash
+    assert "Fatal local machine check" == crash["panic_text"]

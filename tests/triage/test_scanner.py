@@ -1,0 +1,132 @@
+"""What the scanner makes of records."""
+
+from __future__ import annotations
+
+import pytest
+
+from probes.model import LogRecord
+from triage.rulebook.load import load
+from triage.scanner import Scanner, flat
+
+SCANNER = Scanner(load())
+
+
+def xid(message: str, **more: object) -> dict[str, str] | None:
+    """Return the fields of the Xid in a message, or None."""
+    record = LogRecord(message, **more)  # type: ignore[arg-type]
+    found = [s for s in SCANNER.match(record) if s.name == "xid"]
+    return dict(found[0].fields, device=found[0].pci or "") if found else None
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "device"),
+    [
+        (
+            "NVRM: Xid (PCI:0000:b3:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.",
+            "79",
+            "0000:b3:00.0",
+        ),
+        (
+            "NVRM: Xid (PCI:0000:b3:00 GPU-I:05): 94, pid='<unknown>', name=<unknown>, Contained: SM (0x1).",
+            "94",
+            "0000:b3:00.0",
+        ),
+        ("NVRM: Xid (PCI:0000:b3:00 GPU-I:05 GPU-CI:01): 43, pid=1, name=python, Ch 00000010", "43", "0000:b3:00.0"),
+        ("NVRM: Xid (PCI:0000:b3:00.0): 13, Graphics Exception", "13", "0000:b3:00.0"),
+        ("NVRM: Xid (PCI:0000:b3:00): 46", "46", "0000:b3:00.0"),
+        ("NVRM: Xid (0000:03:00): 14, Channel 00000001", "14", "0000:03:00.0"),
+        ("NVRM: Xid (0001:00): 16, Head 00000000 Count 00023a64", "16", "0000:01:00.0"),
+        ("NVRM: Xid (PCI:0000:b3:00): 999, what nobody has heard of", "999", "0000:b3:00.0"),
+        ("NVRM: Xid (PCI:000f:01:00): 169, fd8cd000 94000000", "169", "000f:01:00.0"),
+        (
+            "NVRM: Xid (PCI:0000:01:00): 145, pid='<unknown>', name=<unknown>, RLW_SRC_TRACK Nonfatal XC1 i0 Link 10 (0x1 0x8)",
+            "145",
+            "0000:01:00.0",
+        ),
+    ],
+)
+def test_every_shape_of_an_xid_line_is_read(message: str, code: str, device: str) -> None:
+    """MIG suffixes, old forms, lines with nothing after the code and unknown codes included."""
+    fields = xid(message)
+
+    assert fields is not None
+    assert (code, device) == (fields["xid"], fields["device"])
+
+
+def test_the_parts_of_an_xid_line_become_fields() -> None:
+    """Process, MIG instances and the driver's own word on the cause are told apart from the text."""
+    fields = xid(
+        "NVRM: Xid (PCI:0000:b3:00 GPU-I:05): 45, pid=811, name=python3, Ch 00000010 caused by previous Xid 31"
+    )
+
+    assert fields is not None
+    assert ("811", "python3", "05", "31", "Ch 00000010") == (
+        fields["pid"],
+        fields["name"],
+        fields["gi"],
+        fields["prev"],
+        fields["text"],
+    )
+
+
+def test_an_unknown_code_is_kept_and_marked() -> None:
+    """A code that is not in the catalogue is a signal all the same."""
+    known, unknown = xid("NVRM: Xid (PCI:0000:b3:00): 13, x"), xid("NVRM: Xid (PCI:0000:b3:00): 999, x")
+
+    assert known is not None and unknown is not None
+    assert ("yes", "no") == (known["known"], unknown["known"])
+
+
+def test_a_user_program_cannot_forge_a_kernel_line() -> None:
+    """The same text counts if the kernel wrote it and does not if a program logged it."""
+    line = "NVRM: Xid (PCI:0000:b3:00): 79, GPU has fallen off the bus."
+
+    assert xid(line, kernel=True) is not None
+    assert xid(line, kernel=False, identifier="my-job") is None
+
+
+def test_a_process_name_cannot_smuggle_a_second_xid_into_a_line() -> None:
+    """Only what stands at the start of the message is the driver's."""
+    fields = xid("NVRM: Xid (PCI:0000:01:00): 31, pid=7, name=NVRM: Xid (PCI:0000:02:00): 79, Ch 1")
+
+    assert fields is not None
+    assert ("31", "0000:01:00.0") == (fields["xid"], fields["device"])
+    assert xid("python[7]: segfault at 0 NVRM: Xid (PCI:0000:02:00): 79, x") is None
+
+
+def test_the_lines_of_one_record_are_read_as_one() -> None:
+    """The driver repeats its tag on each line of a record, which is dropped where they are joined."""
+    message = "NVRM: The NVIDIA GPU 0000:4e:00.0\nNVRM: (PCI ID: 10de:20b0) installed in this system has\n  NVRM: fallen off the bus and is not responding to commands."
+
+    assert (
+        "NVRM: The NVIDIA GPU 0000:4e:00.0 (PCI ID: 10de:20b0) installed in this system has fallen off the bus and is not responding to commands."
+        == flat(message)
+    )
+    assert ["gpu-lost-at-probe"] == [s.name for s in SCANNER.match(LogRecord(message))]
+
+
+def test_lone_surrogates_in_a_message_do_not_stop_the_scan() -> None:
+    """Bytes that are no text reach the scanner as surrogates in the worst case."""
+    assert [] == SCANNER.match(LogRecord("\udcff\udcfe broken"))
+    assert xid("NVRM: Xid (PCI:0000:b3:00): 79, name=\udcff, x") is not None
+
+
+def test_records_that_mean_nothing_are_counted() -> None:
+    """So that a log's silence can be told from an excerpt's."""
+    scanner = Scanner(load())
+
+    signals = list(scanner.scan([LogRecord("audit: type=1400"), LogRecord("NVRM: Xid (PCI:0000:b3:00): 79, x")]))
+
+    assert (["xid"], 1) == ([s.name for s in signals], scanner.plain)
+
+
+def test_every_example_in_the_signal_files_matches_its_own_pattern() -> None:
+    """And no counterexample does."""
+    rulebook = load()
+    scanner = Scanner(rulebook)
+    for pattern in rulebook.signals:
+        name = pattern.id.partition("#")[0]
+        for example in pattern.examples:
+            assert name in [s.name for s in scanner.match(LogRecord(example, pasted=True))], (pattern.id, example)
+        for counter in pattern.counterexamples:
+            assert name not in [s.name for s in scanner.match(LogRecord(counter))], (pattern.id, counter)

@@ -1,0 +1,106 @@
+"""One axis for many logs, and storms that cost nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from probes.model import LogRecord
+from triage.model import Signal
+from triage.timeline import MOST_SIGNALS, Spans, build, seconds_between
+
+
+def signal(name: str = "xid", *, at: float | None = None, origin: str = "a", **fields: str) -> Signal:
+    return Signal(name, "0000:01:00.0", fields, LogRecord("x", at=at, origin=origin))
+
+
+def test_a_storm_is_one_signal_with_a_count() -> None:
+    """First and last are kept, what differs only in numbers is the same."""
+    storm: Iterator[Signal] = (
+        signal(at=1000.0 + i / 100, xid="31", text=f"Ch {i:08x}, MMU Fault at 0x{i:x}") for i in range(5000)
+    )
+
+    timeline = build(storm, Spans())
+
+    (one,) = timeline.signals
+    assert (5000, 1000.0, 1049.99) == (one.count, one.record.at, one.last_at)
+
+
+def test_a_burst_ends_after_three_minutes_of_silence() -> None:
+    """What comes later is a recurrence, which is evidence."""
+    timeline = build([signal(at=0.0, xid="31"), signal(at=100.0, xid="31"), signal(at=400.0, xid="31")], Spans())
+
+    assert [2, 1] == [s.count for s in timeline.signals]
+
+
+def test_different_codes_devices_and_texts_are_not_folded() -> None:
+    """Only equal signals are repeats."""
+    signals = [
+        signal(at=0.0, xid="31", text="MMU Fault"),
+        signal(at=1.0, xid="13", text="MMU Fault"),
+        signal(at=2.0, xid="31", text="Graphics Exception"),
+        signal(at=3.0, xid="31", text="MMU Fault")._replace(pci="0000:02:00.0"),
+    ]
+
+    assert [1, 1, 1, 1] == [s.count for s in build(signals, Spans()).signals]
+
+
+def test_memory_is_bounded_whatever_a_log_holds() -> None:
+    """Beyond a limit further kinds are counted in a notice, not kept."""
+    flood = (signal(f"kind-{i}", at=float(i)) for i in range(MOST_SIGNALS + 5))
+
+    timeline = build(flood, Spans())
+
+    assert MOST_SIGNALS == len(timeline.signals)
+    assert "5 further" in timeline.notices[0]
+
+
+def test_logs_are_merged_by_wall_time() -> None:
+    """Two files of one node tell one story."""
+    signals = [
+        signal("late", at=20.0, origin="a"),
+        signal("early", at=10.0, origin="b"),
+        signal("last", at=30.0, origin="b"),
+    ]
+
+    assert ["early", "late", "last"] == [s.name for s in build(signals, Spans()).signals]
+
+
+def test_a_log_without_wall_time_stands_last_and_says_so() -> None:
+    """An order that is not known is a notice, not a guess."""
+    timeline = build([signal("no-clock", origin="dmesg"), signal("clock", at=5.0, origin="syslog")], Spans())
+
+    assert ["clock", "no-clock"] == [s.name for s in timeline.signals]
+    assert "dmesg" in timeline.notices[0]
+
+
+def test_within_one_log_the_order_of_lines_is_kept() -> None:
+    """Clocks step; lines do not."""
+    timeline = build([signal("first", at=100.0), signal("second", at=99.0)], Spans())
+
+    assert ["first", "second"] == [s.name for s in timeline.signals]
+
+
+def test_the_time_between_signals_needs_one_clock() -> None:
+    """Monotonic times of different boots cannot be compared."""
+    early = Signal("a", None, {}, LogRecord("x", monotonic=10.0, boot="#1"))
+    later = Signal("b", None, {}, LogRecord("x", monotonic=15.0, boot="#1"))
+    other = Signal("c", None, {}, LogRecord("x", monotonic=15.0, boot="#2"))
+
+    assert 5.0 == seconds_between(early, later)
+    assert seconds_between(early, other) is None
+
+
+def test_spans_say_what_each_boot_of_a_log_covered() -> None:
+    """So that silence can be told from not having looked."""
+    spans = Spans()
+    records = [
+        LogRecord("Linux version 6.1.0", monotonic=0.0, boot="#1", origin="d"),
+        LogRecord("usb 1-1: new device", monotonic=4.0, boot="#1", origin="d"),
+        LogRecord("usb 1-1: gone", monotonic=9.0, boot="#2", origin="d"),
+    ]
+
+    list(spans.watch(records))
+    result = spans.result([])
+
+    assert (True, 2, 4.0) == (result["d", "#1"].from_boot, result["d", "#1"].plain, result["d", "#1"].last_monotonic)
+    assert not result["d", "#2"].from_boot
