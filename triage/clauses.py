@@ -25,8 +25,10 @@ from triage.rulebook.model import (
     Rule,
     Seen,
     Select,
-    Sequence as SequenceClause,
     Spread,
+)
+from triage.rulebook.model import (
+    Sequence as SequenceClause,
 )
 from triage.timeline import Timeline, seconds_between
 

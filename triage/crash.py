@@ -41,7 +41,9 @@ _TAINT = re.compile(r"Tainted: ((?:[A-Z] *)+)")
 _PATH = re.compile(r"(?:at |in )((?:[\w.-]+/)+[\w.-]+\.[chS])")
 _NOTE = re.compile(r"note: ([^\[\s]{1,15})\[\d+\] exited with")
 _PART = re.compile(
-    r"Call [Tt]race|Modules linked in|RIP: |[RE]?[A-D]X: |R\d\d: |x\d+ ?: |[CDEFG]S: |CR2: |Code: |<TASK>|</TASK>|PGD |#PF|pstate|[ls][rp] : |---\[|pc : |Hardware name|Workqueue: |CPU: |PKRU|DR\d: |Tainted|Not tainted|note: |Read of size|Write of size"
+    r"Call [Tt]race|Modules linked in|RIP: |[RE]?[A-D]X: |R\d\d: |x\d+ ?: |[CDEFG]S: |CR2: |Code: |</?TASK>|PGD |#PF"
+    r"|pstate|[ls][rp] : |---\[|pc : |Hardware name|Workqueue: |CPU: |PKRU|DR\d: |Tainted|Not tainted|note: "
+    r"|(?:Read|Write) of size"
 )
 
 
@@ -110,7 +112,7 @@ class _Crash:
             self._fields["module"] = self._name(rip[1], inside[1] if inside else None) or "kernel"
             self._fields["by"] = "rip"
             self.body += 1
-        elif not rip and ("+0x" in message or "+" in message and "/" in message) and "Code:" not in message:
+        elif not rip and "+" in message and "/" in message and "Code:" not in message:
             for unreliable, symbol, module in _FRAME.findall(message):
                 self.body += 1
                 if not unreliable and len(self._frames) < MAX_FRAMES:

@@ -109,7 +109,7 @@ def read_corpus(path: str | Path) -> Iterator[dict[str, Any]]:
 
 def judge(rulebook: Rulebook, case: dict[str, Any]) -> Outcome:
     """Run one case and compare what was said with what is known."""
-    accepted = tuple([case["cause"], *(case.get("secondary_causes") or [])])
+    accepted = (case["cause"], *(case.get("secondary_causes") or []))
     grade = case.get("basis_grade") or "C"
     known = grade in "ABC" and case["cause"] != "unknown"
 
@@ -225,7 +225,7 @@ def as_text(result: Figures, outcomes: list[Outcome], *, why: bool = True) -> st
         return "-" if value is None else f"{value:.3f}"
 
     lines = [
-        f"cases             {len(outcomes)} ({result.skipped} without a log skipped, {result.known} with a known cause)",
+        f"cases             {len(outcomes)} ({result.skipped} have no log, {result.known} have a known cause)",
         f"accuracy          {share(result.accuracy)}  ({result.right} right of {result.decided} decided)",
         f"coverage          {share(result.coverage)}  (decided of known)",
         f"right of all      {share(result.right_of_all)}",

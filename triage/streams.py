@@ -143,8 +143,8 @@ def _unpacked(file: BinaryIO, data: bytes, kind: Compression) -> Iterator[bytes]
             unpacked = stream.decompress(data, BLOCK)
         except Exception as error:  # zlib, lzma and zstandard have errors of their own, derived from nothing narrower
             raise Damaged(f"the {kind.name} data is damaged ({str(error)[:100]})") from None
-        if unpacked:
-            yield unpacked
+        for place in range(0, len(unpacked), BLOCK):
+            yield unpacked[place : place + BLOCK]
         data = b""
         if stream.eof:
             data = stream.unused_data.lstrip(b"\0")  # padding
@@ -178,14 +178,14 @@ def lines(parts: Iterable[bytes]) -> Iterator[bytes]:
     """The lines of a stream of blocks, without their newline; of a very long one the start, as a `CutLine`."""
     kept, full = b"", 0  # the start of the open line, and how long it is so far
     for part in parts:
-        first, *others = part.split(b"\n")
-        kept = _start(kept + first)
-        full += len(first)
-        if others:
-            yield _line(kept, full)
-            for line in others[:-1]:
-                yield _line(line, len(line))
-            kept, full = _start(others[-1]), len(others[-1])
+        whole = part.split(b"\n")
+        whole[0], full = _start(kept + whole[0]), full + len(whole[0])
+        kept = whole.pop()
+        for number, line in enumerate(whole):
+            yield _line(line, len(line) if number else full)
+        if whole:
+            full = len(kept)
+        kept = _start(kept)
     if full:
         yield _line(kept, full)
 

@@ -28,7 +28,8 @@ def test_an_xid_alone_opens_an_incident_but_decides_nothing() -> None:
     (incident,) = explain(OFF_BUS).incidents
 
     assert ("gpu-off-bus", UNDETERMINED) == (incident.rule, incident.verdict.family)
-    assert incident.settle and incident.next
+    assert incident.settle
+    assert incident.next
 
 
 def test_a_link_that_failed_first_is_the_cause() -> None:
@@ -47,7 +48,8 @@ def test_symptoms_are_folded_into_the_incident_that_explains_them() -> None:
     assessment = explain(
         "[12.0] " + OFF_BUS + "\n"
         "[12.1] NVRM: Xid (PCI:0000:4e:00): 45, pid=7, name=python, Ch 00000010\n"
-        "[12.2] NVRM: Xid (PCI:0000:4e:00): 154, GPU recovery action changed from 0x0 (None) to 0x2 (Node Reboot Required)\n"
+        "[12.2] NVRM: Xid (PCI:0000:4e:00): 154, "
+        "GPU recovery action changed from 0x0 (None) to 0x2 (Node Reboot Required)\n"
     )
 
     (incident,) = assessment.incidents
