@@ -1,0 +1,5 @@
+"""The command `gpu-triage`: one module per verb, loaded when it is asked for."""
+
+from triage.cli.dispatch import main
+
+__all__ = ["main"]

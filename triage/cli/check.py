@@ -1,0 +1,119 @@
+"""`gpu-triage check`: one health sweep of this node under the contract of monitoring plug-ins.
+
+Whatever happens, standard output starts with one line that says how the node
+stands and the exit code agrees with it: 0 ok, 1 warning, 2 critical, 3 unknown.
+It answers before its deadline; what it could not find out by then is unknown.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from triage.cli import output
+from triage.cli.exits import CHECK, Refused
+from triage.cli.options import Parser, add_now, add_output, add_rules, deadline, look
+from triage.cli.reports import from_node, load_rulebook, nothing_known
+
+PROBING = 0.8
+"""Share of the deadline that the probes get; the rest is for deciding and printing."""
+
+
+class OutOfTime(BaseException):
+    """The deadline has passed; not an Exception, so that nothing on the way swallows it."""
+
+
+def parser() -> Parser:
+    """Return the parser of this verb."""
+    parsed = Parser(
+        "check",
+        "Say whether the GPUs of this node are well. Reads only; ends before its deadline whatever the driver does.",
+        """
+gpu-triage check
+gpu-triage check --deadline 10 --format json
+gpu-triage check --format json | jq -r .status
+""",
+        """
+0 ok   1 warning   2 critical   3 unknown (also bad arguments, this help, and no NVIDIA driver)
+""",
+    )
+    parsed.add_argument(
+        "--deadline", type=deadline, default=20.0, metavar="SECONDS", help="answer within this time (default: 20)"
+    )
+    add_output(parsed)
+    add_rules(parsed)
+    add_now(parsed)
+    return parsed
+
+
+def main(words: Sequence[str]) -> int:
+    """Probe, decide, print."""
+    try:
+        args = parser().parse_args(words)
+    except Refused as refused:
+        return _refuse(refused)
+    now = time.time() if args.now is None else args.now
+    report = _sweep(args, now)
+    try:
+        output.write(_drawn(report, args))
+    except Refused as refused:
+        return _refuse(refused)
+    return CHECK[report["status"]]
+
+
+def _sweep(args: Any, now: float) -> dict[str, Any]:
+    try:
+        with _limit(args.deadline):
+            return from_node(load_rulebook(args.rules), now=now, deadline=args.deadline * PROBING)
+    except OutOfTime:
+        return nothing_known(f"no answer within {args.deadline:g} s", now=now)
+    except Refused as refused:
+        output.tell(refused.message)
+        return nothing_known(refused.message.partition("\n")[0], now=now)
+    except Exception as error:  # monitoring must get its line even from a mistake of ours
+        from triage.cli.dispatch import bug
+
+        output.tell(bug(error))
+        return nothing_known(f"internal error, {type(error).__name__}: {error}", now=now)
+
+
+@contextmanager
+def _limit(seconds: float) -> Iterator[None]:
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise OutOfTime
+
+    previous = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def _drawn(report: dict[str, Any], args: Any) -> str:
+    if args.format == "text":
+        from triage.render.oneline import status_line
+        from triage.render.text import render
+
+        # A reason that kept everything from being read is the whole status line already.
+        rest = render(report, look(args), headline=False) if report["sources"] else ""
+        return status_line(report, ascii_only=args.ascii) + "\n" + (f"\n{rest}" if rest else "")
+    from triage.render.machine import to_json, to_ndjson
+
+    return to_json(report) if args.format == "json" else to_ndjson(report)
+
+
+def _refuse(refused: Refused) -> int:
+    from contextlib import suppress
+
+    from triage.render.safe import safe
+
+    output.tell(refused.message)
+    with suppress(Refused):
+        output.write(f"GPU-TRIAGE UNKNOWN: {safe(refused.message)}\n")
+    return CHECK["unknown"]

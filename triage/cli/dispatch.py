@@ -1,0 +1,128 @@
+"""From the words of the command line to one verb and its exit code.
+
+No traceback ever reaches the user: what goes wrong is one line on standard
+error, and whoever wants the details sets GPU_TRIAGE_DEBUG=1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+from triage import __version__
+from triage.cli import output
+from triage.cli.exits import BUG, CHECK, DONE, INTERRUPTED, USAGE, Refused
+
+
+class Verb(NamedTuple):
+    """A verb, the module that does it, and what it does in one line."""
+
+    name: str
+    module: str
+    says: str
+
+
+VERBS = (
+    Verb("check", "triage.cli.check", "one health sweep of this node, for people and for monitoring"),
+    Verb("explain", "triage.cli.explain", "the verdict from kernel logs, of this or any other machine"),
+    Verb("xid", "triage.cli.xid", "what an Xid code or a pasted log line means"),
+    Verb("rules", "triage.cli.rules", "list, show, lint, test and evaluate the rulebook"),
+    Verb("schema", "triage.cli.schema", "print the JSON Schema of what this program prints"),
+    Verb("tui", "triage.cli.tui", "the screens, on this node or on a log"),
+)
+
+OVERVIEW = """\
+gpu-triage - is it the hardware, or is it the driver?
+
+examples:
+  gpu-triage explain /var/log/kern.log     why did a GPU fail? evidence for, against, and what to do
+  dmesg | gpu-triage explain -             the same from a pipe
+  gpu-triage check                         is this node well? one line, exit 0, 1, 2 or 3
+  gpu-triage xid 79                        what does this code mean?
+
+verbs:
+{verbs}
+
+`gpu-triage VERB --help` tells more; `gpu-triage` alone opens the screens; `gpu-triage --version`.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code; never raises."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    output.prepare()
+    try:
+        return _run(words)
+    except Refused as refused:
+        output.tell(refused.message)
+        return refused.code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # the one place where a mistake of ours is caught
+        output.tell(bug(error))
+        return BUG
+
+
+def bug(error: Exception) -> str:
+    """Return one line that names the mistake and the place, or the whole traceback if debugging is on."""
+    from traceback import extract_tb, format_exception
+
+    if os.environ.get("GPU_TRIAGE_DEBUG"):
+        return "".join(format_exception(error))
+    frames = extract_tb(error.__traceback__)
+    place = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+    what = str(error).partition("\n")[0][:200]
+    return (
+        f"internal error, {type(error).__name__}{place}: {what} - this is a bug in gpu-triage {__version__}; "
+        "set GPU_TRIAGE_DEBUG=1 and run it again for the details to report"
+    )
+
+
+def overview() -> str:
+    """Return the help of the command as a whole."""
+    return OVERVIEW.format(verbs="\n".join(f"  {verb.name:<10} {verb.says}" for verb in VERBS))
+
+
+def _run(words: list[str]) -> int:
+    if not words:
+        if not output.is_terminal(sys.stdout):
+            output.tell("standard output is no terminal, so no screens; see `gpu-triage --help`")
+            return USAGE
+        words = ["tui"]
+    first, rest = words[0], words[1:]
+    if first in ("-h", "--help", "help"):
+        if not rest:
+            output.write(overview())
+            return DONE
+        first, rest = rest[0], ["--help"]
+    if first in ("-V", "--version"):
+        output.write(f"gpu-triage {__version__}\n")
+        return DONE
+    verb = next((verb for verb in VERBS if verb.name == first), None)
+    if verb is None:
+        raise Refused(_unknown(first))
+    return _call(verb, rest)
+
+
+def _call(verb: Verb, words: list[str]) -> int:
+    try:
+        return int(import_module(verb.module).main(words))
+    except SystemExit as ended:  # argparse, after it has printed the help
+        # Monitoring takes exit 0 for a healthy node, and help is no health.
+        return CHECK["unknown"] if verb.name == "check" else int(ended.code or DONE)
+
+
+def _unknown(word: str) -> str:
+    from difflib import get_close_matches
+
+    if word.startswith("-"):
+        return f"unknown option '{word}'; options stand after the verb (see `gpu-triage --help`)"
+    near = get_close_matches(word.lower(), [verb.name for verb in VERBS], n=1)
+    if near:
+        return f"unknown verb '{word}'; did you mean '{near[0]}'?"
+    if os.path.exists(word):
+        return f"unknown verb '{word}'; to explain that log: gpu-triage explain {word}"
+    return f"unknown verb '{word}'; one of {', '.join(verb.name for verb in VERBS)} (see `gpu-triage --help`)"

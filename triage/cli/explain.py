@@ -1,0 +1,81 @@
+"""`gpu-triage explain`: the verdict from logs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from triage.cli import output
+from triage.cli.exits import DONE, FOUND, INTERRUPTED, PARTIAL, UNREACHABLE, Refused
+from triage.cli.options import Parser, add_logs, add_output, add_rules, look
+from triage.cli.reports import from_logs, load_rulebook
+from triage.model import SEVERITIES
+
+
+def parser() -> Parser:
+    """Return the parser of this verb."""
+    parsed = Parser(
+        "explain",
+        "Say what went wrong with a GPU, from logs of any machine and age: hardware, driver, system, job or site.",
+        """
+gpu-triage explain /var/log/kern.log
+dmesg | gpu-triage explain -
+gpu-triage explain kern.log.1.gz journal.export --timezone +02:00
+gpu-triage explain panic.txt --format json | jq '.incidents[0].verdict'
+""",
+        """
+0 done, whatever was found     1 found something at or above --fail-on
+2 bad arguments or rulebook    3 nothing could be read
+4 something could not be read  130 interrupted (what was read till then is reported)
+""",
+    )
+    parsed.add_argument("files", nargs="*", metavar="FILE", help="logs to read; - or none: standard input")
+    parsed.add_argument(
+        "--fail-on",
+        choices=("never", *SEVERITIES),
+        default="never",
+        help="exit 1 if something this bad was found (default: never)",
+    )
+    add_output(parsed)
+    add_rules(parsed)
+    add_logs(parsed)
+    return parsed
+
+
+def main(words: Sequence[str]) -> int:
+    """Read, decide, print."""
+    args = parser().parse_args(words)
+    files = args.files or ["-"]
+    if "-" in files and not args.files and output.is_terminal(sys.stdin):
+        raise Refused("which log? `gpu-triage explain FILE`, or `dmesg | gpu-triage explain -`")
+    now = time.time() if args.now is None else args.now
+    report = from_logs(load_rulebook(args.rules), files, now=now, tz_offset=args.timezone)
+    output.write(drawn(report, args))
+    return exit_code(report, args.fail_on)
+
+
+def drawn(report: dict[str, Any], args: Any) -> str:
+    """Return the report in the form that was asked for."""
+    if args.format == "text":
+        from triage.render.text import render
+
+        return render(report, look(args))
+    from triage.render.machine import to_json, to_ndjson
+
+    return to_json(report) if args.format == "json" else to_ndjson(report)
+
+
+def exit_code(report: dict[str, Any], fail_on: str) -> int:
+    """Return the exit code; what was found counts for more than what could not be read beside it."""
+    readable = [source["readable"] for source in report["sources"]]
+    if not report["complete"]:
+        return INTERRUPTED
+    if not any(readable):
+        return UNREACHABLE
+    if fail_on != "never":
+        bad = SEVERITIES[SEVERITIES.index(fail_on) :]
+        if any(incident["severity"] in bad for incident in report["incidents"]):
+            return FOUND
+    return DONE if all(readable) else PARTIAL

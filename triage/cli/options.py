@@ -1,0 +1,113 @@
+"""The options that verbs share, their values checked where they enter."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from math import isfinite
+from pathlib import Path
+from typing import NoReturn
+
+from triage.cli.exits import Refused
+from triage.cli.output import columns, is_terminal, write
+from triage.render.color import CHOICES, colored, plain, wants_color
+from triage.render.layout import Look
+
+_ZONE = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})?")
+LONGEST_DEADLINE = 3600.0
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose help leads with examples and whose refusals are raised, not printed."""
+
+    def __init__(self, verb: str, says: str, examples: str, exits: str) -> None:
+        super().__init__(
+            prog=f"gpu-triage {verb}",
+            description=f"{says}\n\nexamples:\n{_indented(examples)}",
+            epilog=f"exit codes:\n{_indented(exits)}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of exiting, so that `check` can keep its own contract."""
+        raise Refused(f"{message} (see `{self.prog} --help`)")
+
+    def print_help(self, file: object = None) -> None:
+        """Print the help the way all data is printed, so that a closed pipe ends it quietly."""
+        write(self.format_help())
+
+
+def _indented(text: str) -> str:
+    return "".join(f"  {line}\n" for line in text.strip().splitlines()).rstrip("\n")
+
+
+def add_output(parser: argparse.ArgumentParser, formats: tuple[str, ...] = ("text", "json", "ndjson")) -> None:
+    """Add --format, --color and --ascii."""
+    parser.add_argument("--format", choices=formats, default="text", help="form of the output (default: text)")
+    parser.add_argument("--color", choices=CHOICES, default="auto", help="colour the text (default: on a terminal)")
+    parser.add_argument("--ascii", action="store_true", help="print nothing beyond ASCII")
+
+
+def add_rules(parser: argparse.ArgumentParser) -> None:
+    """Add --rules."""
+    parser.add_argument("--rules", type=Path, metavar="DIR", help="use this rulebook instead of the built-in one")
+
+
+def add_logs(parser: argparse.ArgumentParser) -> None:
+    """Add --timezone, and --now for tests."""
+    parser.add_argument(
+        "--timezone",
+        type=zone,
+        default=0.0,
+        metavar="ZONE",
+        help="zone of logs whose times name none: UTC or +02:00 (default: UTC)",
+    )
+    add_now(parser)
+
+
+def add_now(parser: argparse.ArgumentParser) -> None:
+    """Add --now, which fixes the clock for tests and replays."""
+    parser.add_argument("--now", type=epoch, help=argparse.SUPPRESS)
+
+
+def look(args: argparse.Namespace) -> Look:
+    """Return how text is to be drawn for these arguments, this environment and this terminal."""
+    paint = colored if wants_color(args.color, os.environ, is_terminal(sys.stdout)) else plain
+    return Look(columns(), paint, args.ascii)
+
+
+def zone(text: str) -> float:
+    """Return seconds east of UTC for `UTC`, `Z`, `+02`, `+0200` or `+02:00`."""
+    if text.upper() in ("UTC", "Z"):
+        return 0.0
+    match = _ZONE.fullmatch(text)
+    hours, minutes = (int(match[2]), int(match[3] or 0)) if match else (99, 0)
+    if not match or hours > 15 or minutes > 59:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a zone; write UTC or an offset like +02:00")
+    return (hours * 3600.0 + minutes * 60.0) * (-1 if match[1] == "-" else 1)
+
+
+def epoch(text: str) -> float:
+    """Return UTC epoch seconds."""
+    return _finite(text, "a time in seconds since 1970")
+
+
+def deadline(text: str) -> float:
+    """Return a time limit in seconds, above zero and at most an hour."""
+    seconds = _finite(text, "a number of seconds")
+    if not 0 < seconds <= LONGEST_DEADLINE:
+        raise argparse.ArgumentTypeError(f"'{text}' is not between 0 and {LONGEST_DEADLINE:.0f} seconds")
+    return seconds
+
+
+def _finite(text: str, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not isfinite(value):
+        raise argparse.ArgumentTypeError(f"'{text}' is not {what}")
+    return value

@@ -1,0 +1,280 @@
+"""The report as text for a person who was woken: verdict first, then why, then what to do.
+
+Everything comes from the report object, so no surface knows more than the JSON.
+It reads the same without colour, and at 80 columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from triage.render.layout import Look, Span, at_most, fill
+
+Json = dict[str, Any]
+
+MOST_LOG_LINES = 3
+"""Screen lines that one log line may take; the JSON form has all of it."""
+MOST_OPEN = 5
+"""Open questions told per list, the weightiest first; the JSON form has all of them."""
+RIVAL = 0.05
+"""Probability from which a cause is named among the candidates of an open verdict."""
+
+RISKS = {
+    "none": "no risk",
+    "restarts-job": "restarts the job",
+    "resets-gpu": "resets the GPU",
+    "reboots-node": "reboots the node",
+    "needs-hands": "needs hands on site",
+}
+
+
+def render(report: Json, look: Look, *, headline: bool = True) -> str:
+    """Return the whole report; without `headline` the caller has said how it stands, and what went well is left out."""
+    sources = report["sources"]
+    blocks = [fill(look, _headline(report))] if headline else []
+    blocks += [_incident(report["node"], incident, look) for incident in report["incidents"]]
+    blocks.append(_sources([source for source in sources if headline or not source["readable"]], look))
+    blocks.append(_notices(report, look))
+    return "\n".join("\n".join(block) + "\n" for block in blocks if block)
+
+
+def where(node: str | None, gpu: Json | None) -> str:
+    """Return the place in words: the node and the GPU, as far as they are known."""
+    if gpu is None:
+        return f"{node} (whole node)" if node else "the node"
+    name = gpu["pci"] or gpu["uuid"] or gpu["serial"]
+    number = "" if gpu["index"] is None else f" {gpu['index']}"
+    device = f"GPU{number} {name}" if name else f"GPU{number or ' (which one is not known)'}"
+    return f"{node} {device}" if node else device
+
+
+def verdict_words(verdict: Json) -> str:
+    """Return the verdict, how sure it is and what is named; while undetermined the candidates instead."""
+    if verdict["family"] == "undetermined":
+        ahead = [f"{name} {number(share)}" for name, share in verdict["by_family"].items() if share >= RIVAL]
+        return "UNDETERMINED" + (f" - {', '.join(ahead[:3])}" if ahead else "")
+    lead = verdict["leading"]
+    named = lead["title"] or lead["leaf"]
+    words = f"{verdict['family'].upper()}, {verdict['words']} ({number(verdict['confidence'])})"
+    return f"{words} - {named}" if named else words
+
+
+def number(share: float) -> str:
+    """Return a probability with two digits, never rounded to an impossible or a certain 1.00 or 0.00."""
+    if 0 < share < 0.005:
+        return "<0.01"
+    return ">0.99" if 0.995 <= share < 1 else f"{share:.2f}"
+
+
+def moment(iso: str | None) -> str:
+    """Return an ISO time as it is read aloud, still UTC and marked so."""
+    return "at an unknown time" if iso is None else iso.replace("T", " ").replace(".000Z", "Z")
+
+
+def times(count: int) -> str:
+    """Return how often in words."""
+    return "once" if count == 1 else f"{count} times"
+
+
+def _headline(report: Json) -> list[Span]:
+    incidents, sources = report["incidents"], report["sources"]
+    unread = sum(not source["readable"] for source in sources)
+    records = sum(source["records"] for source in sources if source["readable"])
+    found = ", ".join(
+        f"{count} {severity}"
+        for severity in ("critical", "warning", "info")
+        if (count := sum(incident["severity"] == severity for incident in incidents))
+    )
+    parts = [
+        found or ("no GPU fault found" if report["status"] == "ok" else "nothing can be said"),
+        f"{records} records of {_plural(len(sources) - unread, 'source')} read",
+    ]
+    if unread:
+        parts.append(f"{_plural(unread, 'source')} NOT read")
+    if not report["complete"]:
+        parts.append("INTERRUPTED before the end")
+    node = f"{report['node']}: " if report["node"] else ""
+    return [(report["status"], report["status"].upper() + " "), ("", node + "; ".join(parts))]
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _incident(node: str | None, incident: Json, look: Look) -> list[str]:
+    verdict = incident["verdict"]
+    severity = incident["severity"]
+    family = verdict["leading"]["family"]
+    evidence = sorted(incident["evidence"], key=_weight)
+    seen = [item for item in evidence if item["state"] == "seen"]
+    state = "" if incident["state"] == "open" else f", {incident['state']}"
+    head: list[Span] = [
+        (severity, f"{severity.upper()}{state} "),
+        ("", where(incident["where"]["node"] or node, incident["where"]["gpu"]) + " "),
+        ("strong", verdict_words(verdict)),
+    ]
+    lines = ["-" * look.width, *fill(look, head, hang=" " * 10)]
+    likely = [f"{leaf} {number(share)}" for leaf, share in verdict["by_leaf"].items() if share >= RIVAL]
+    lines += fill(look, [("faint", f"most likely: {', '.join(likely[:4])}")], " " * 10) if likely else []
+    lines += _section(look, "What happened", _happened(incident, seen, look))
+    for bearing, sign in (("for", "+"), ("against", "-")):
+        items = [line for item in seen if item["bearing"] == bearing for line in _seen(item, sign, look)]
+        title = f"Evidence {bearing} {family}" + (" (ahead)" if verdict["family"] != family else "")
+        lines += _section(look, title, items or _item(look, "", "none found"))
+    quiet = [item for item in evidence if item["state"] == "quiet"]
+    lines += _section(look, "Checked and quiet", [line for item in quiet for line in _quiet(item, look)])
+    unknown = [item for item in evidence if item["state"] == "unknown"]
+    lines += _section(look, "Could not check", _unread(unknown, look))
+    settle = incident["settle"]
+    more = [f"and {len(settle) - MOST_OPEN} that would tell less"] * (len(settle) > MOST_OPEN)
+    lines += _section(look, "What would settle it", _list([*settle[:MOST_OPEN], *more], look))
+    steps = [f"{step['do']} [{RISKS.get(step['risk'], step['risk'])}; {step['owner']}]" for step in incident["next"]]
+    lines += _section(look, "What to do next", _list(steps, look, numbered=True))
+    return lines + _section(
+        look, "Explains (symptoms of this, not incidents of their own)", _list(incident["explains"], look)
+    )
+
+
+def _weight(item: Json) -> tuple[bool, int]:
+    points = item["would_be"] if item["state"] == "unknown" else item["points"]
+    return not item["counted"], -max((abs(value) for value in points.values()), default=0)
+
+
+def _section(look: Look, title: str, lines: list[str]) -> list[str]:
+    return [*fill(look, [("strong", title.upper())], "  "), *lines] if lines else []
+
+
+def _item(look: Look, mark: str, *words: str) -> list[str]:
+    indent = " " * 4
+    lead = f"{mark} " if mark else ""
+    return fill(
+        look, [("", lead.rstrip(" "))] * bool(mark) + [("", w) for w in words], indent, indent + " " * len(lead)
+    )
+
+
+def _list(entries: Iterable[str], look: Look, *, numbered: bool = False) -> list[str]:
+    marked = ((f"{place}." if numbered else "-", entry) for place, entry in enumerate(entries, 1))
+    return [line for mark, entry in marked for line in _item(look, mark, entry)]
+
+
+def _happened(incident: Json, seen: list[Json], look: Look) -> list[str]:
+    gpu = incident["where"]["gpu"] or {}
+    known = [gpu.get("name"), *(f"{name} {gpu[name]}" for name in ("serial", "uuid") if gpu.get(name))]
+    facts = "; ".join(filter(None, [_when(incident, seen), *known]))
+    rule = f"(rule {incident['rule']['id']} v{incident['rule']['version']})"
+    lines = _item(look, "", incident["summary"]) + fill(look, [("", facts), ("faint", rule)], " " * 4)
+    for item in seen:
+        if item["id"] == "trigger":
+            lines += _line_of(item, look)
+        if item["bearing"] == "neutral":
+            lines += _seen(item, "*", look)
+    return lines
+
+
+def _when(incident: Json, seen: list[Json]) -> str:
+    first, last = incident["opened_at"], incident["last_seen_at"]
+    opened = moment(first)
+    if first is None:
+        boot = next((item["source"]["monotonic"] for item in seen if _has_uptime(item)), None)
+        opened = opened if boot is None else f"{boot:.6f} s after boot"
+    if incident["seen"] == 1:
+        return opened
+    until = "" if last is None or last == first else f", last {moment(last)}"
+    return f"{times(incident['seen'])}, first {opened}{until}"
+
+
+def _has_uptime(item: Json) -> bool:
+    source = item["source"]
+    return item["id"] == "trigger" and source is not None and source.get("monotonic") is not None
+
+
+def _seen(item: Json, sign: str, look: Look) -> list[str]:
+    often = "" if item["count"] == 1 else f"({times(item['count'])})"
+    lines = _item(look, sign, *filter(None, (item["why"], often)))
+    facts = [_place(item), _points(item["points"])]
+    if not item["counted"]:
+        facts.append(f"not counted: a stronger one in '{item['group']}' stands for it")
+    # The line of the trigger has been shown as what happened.
+    shown = [] if item["id"] == "trigger" else _line_of(item, look)
+    return lines + shown + fill(look, [("faint", "; ".join(filter(None, facts)))], " " * 6)
+
+
+def _quiet(item: Json, look: Look) -> list[str]:
+    if item["points"]:
+        lines = _item(look, "-", item["why"], f"({_points(item['points'])})")
+    else:
+        lines = _item(look, "-", f"not so: {item['why']}")
+    return lines + _line_of(item, look)
+
+
+def _unread(unknown: list[Json], look: Look) -> list[str]:
+    """Return what could not be checked, under the reason that kept it from being checked."""
+    reasons: dict[str, list[Json]] = {}
+    for item in unknown:
+        reasons.setdefault(item["reason"] or "no reason given", []).append(item)
+    lines = []
+    for reason, items in reasons.items():
+        lines += _item(look, "", f"{reason}:")
+        for item in items[:MOST_OPEN]:
+            worth = f"(if seen: {_points(item['would_be'])})" if item["would_be"] else ""
+            lines += fill(look, [("", f"- {item['why']}"), ("faint", worth)], " " * 6, " " * 8)
+        lines += fill(look, [("", f"- and {len(items) - MOST_OPEN} that weigh less")], " " * 6) * (
+            len(items) > MOST_OPEN
+        )
+    return lines
+
+
+def _points(points: dict[str, int]) -> str:
+    return ", ".join(f"{value:+d} {leaf}" for leaf, value in points.items())
+
+
+def _place(item: Json) -> str:
+    source = item["source"]
+    if source is None:
+        return ""
+    if source["kind"] == "reading":
+        return moment(item["at"])
+    origin = _origin(source["origin"])
+    place = origin if source["line"] is None else f"{origin}:{source['line']}"
+    if source["injected"]:
+        place += " (written to /dev/kmsg by root, not by the kernel)"
+    if item["at"] is not None:
+        return f"{place}, {moment(item['at'])}"
+    return place if source["monotonic"] is None else f"{place}, {source['monotonic']:.6f} s after boot"
+
+
+def _origin(origin: str) -> str:
+    return "standard input" if origin == "-" else origin
+
+
+def _line_of(item: Json, look: Look) -> list[str]:
+    source = item["source"]
+    if source is None:
+        return []
+    if source["kind"] == "reading":
+        value = f"unknown ({source['missing']})" if source["value"] is None else f"{source['value']} {source['unit']}"
+        shown = f"{source['name']} = {value}"
+    else:
+        shown = source["text"]
+    return at_most(fill(look, [("", shown)], " " * 6 + "| ", " " * 8), MOST_LOG_LINES)
+
+
+def _sources(sources: list[Json], look: Look) -> list[str]:
+    lines = []
+    for source in sources:
+        span = f", {moment(source['from'])} to {moment(source['to'])}" if source["from"] and source["to"] else ""
+        boot = ", from the start of the boot" if source["from_boot"] else ""
+        name = f"{source['kind']} {_origin(source['origin'])}: "
+        if source["readable"]:
+            reason = f"; {source['reason']}" if source["reason"] else ""
+            words = [("", name + _plural(source["records"], "record") + span + boot + reason)]
+        else:
+            words = [("unknown", "NOT READ"), ("", name + (source["reason"] or "no reason given"))]
+        lines += fill(look, words, "  ", "    ")
+    return [*fill(look, [("strong", "Sources")]), *lines] if lines else []
+
+
+def _notices(report: Json, look: Look) -> list[str]:
+    lines = [line for notice in report["notices"] for line in fill(look, [("", f"- {notice}")], "  ", "    ")]
+    return [*fill(look, [("strong", "Notices")]), *lines] if lines else []
