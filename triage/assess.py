@@ -22,6 +22,9 @@ from triage.verdict import counted, decide, families, probabilities, sums
 EARLY = 10.0
 """Seconds by which a symptom may be logged before the incident that explains it."""
 
+TELLS = 0.02
+"""Probability that the leading family must win or lose for a question to be worth a person's time."""
+
 Preset = Mapping[str, str]
 
 
@@ -219,15 +222,15 @@ def _summary(rule: Rule, case: Case, device: Device | None, seen: int) -> str:
 def _settle(
     case: Case, evidence: Sequence[Evidence], by_family: Mapping[str, float], rulebook: Rulebook
 ) -> tuple[str, ...]:
-    """Return what was not read, the one that could move the leading family furthest first."""
+    """Return what a person can find out, the one that could move the leading family furthest first."""
     leading = next(iter(by_family))
     items = {item.id: item for item in case.rule.evidence}
     moves: list[tuple[float, str]] = []
     base = sums(evidence)
     for unread in evidence:
-        if unread.state != "unknown" or unread.id not in items:
+        item = items.get(unread.id)
+        if unread.state != "unknown" or item is None or item.settle is None:
             continue
-        item = items[unread.id]
         answers = [item.points, item.otherwise.points if item.otherwise else {}]
         shift = 0.0
         for points in answers:
@@ -235,7 +238,8 @@ def _settle(
             for leaf, value in points.items():
                 moved[leaf] = moved.get(leaf, 0) + value
             shift = max(shift, abs(families(probabilities(moved, rulebook), rulebook)[leading] - by_family[leading]))
-        moves.append((-shift, item.settle or f"Find out whether this holds: {item.why}"))
+        if shift >= TELLS:
+            moves.append((-shift, item.settle))
     return tuple(dict.fromkeys(text for _, text in sorted(moves, key=lambda move: move[0])))
 
 
@@ -275,6 +279,9 @@ def _explains(one: tuple[Incident, Case], other: tuple[Incident, Case]) -> bool:
         kinds = {f"xid-{s.fields['xid']}" if s.name == "xid" else s.name for s in symptom.triggers}
         if not kinds <= set(names):
             return False
+    told = {(e.record.origin, e.record.line) for e in one[0].evidence if e.state == "seen" and e.record is not None}
+    if symptom.rule.id in names and any((s.record.origin, s.record.line) in told for s in symptom.triggers):
+        return True
     first, later = cause.triggers[0], symptom.triggers[0]
     gap = seconds_between(first, later)
     if gap is None:

@@ -156,8 +156,23 @@ def _seen(clause: Seen, case: Case) -> Answer:
     total = sum(signal.count for signal in hits)
     if hits and total >= clause.at_least:
         return _witness(hits, total)
+    if _about_the_trigger(clause.select, case):
+        return Answer("quiet")
     reason = readable(case, before)
     return Answer("quiet") if reason is None else Answer("unknown", reason)
+
+
+def _about_the_trigger(select: Select, case: Case) -> bool:
+    """Whether the question is what kind of trigger it was, which the lines that are there answer."""
+    if select.trigger:
+        return True
+    names: set[str] = set()
+    codes: set[int] = set()
+    for clause in case.rule.trigger.any:
+        if isinstance(clause, Seen):
+            names.update(clause.select.signals)
+            codes.update(clause.select.xids)
+    return bool(case.triggers) and names.issuperset(select.signals) and codes.issuperset(select.xids)
 
 
 def _near(case: Case, signal: Signal, before: float, after: float, when: str) -> bool:
