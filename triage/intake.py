@@ -54,6 +54,7 @@ class _Input:
 
     def __init__(self, origin: str) -> None:
         self.origin = as_it_stood(origin)
+        self.name = "standard input" if origin == "-" else self.origin
         self.tally = Tally()
         self.lines = 0
         self.records = 0
@@ -122,24 +123,24 @@ class _Input:
     def notices(self, now: float) -> Iterator[str]:
         """What a person should know about this input."""
         if self.reason is not None and self.records:
-            yield f"{self.origin}: {self.reason}"
+            yield f"{self.name}: {self.reason}"
         if self.tally.cut:
             yield (
-                f"{self.origin}: {_many(self.tally.cut, 'record')} cut to {MESSAGE_CAP} characters"
+                f"{self.name}: {_many(self.tally.cut, 'record')} cut to {MESSAGE_CAP} characters"
                 f" or {CONTINUATION_CAP} lines"
             )
         if self.tally.not_text and self.records:
-            yield f"{self.origin}: {_many(self.tally.not_text, 'byte')} not text (UTF-8)"
+            yield f"{self.name}: {_many(self.tally.not_text, 'byte')} not text (UTF-8)"
         if self.tally.unproven:
             yield (
-                f"{self.origin}: {_many(self.tally.unproven, 'journal record')} without _TRANSPORT and so not taken"
+                f"{self.name}: {_many(self.tally.unproven, 'journal record')} without _TRANSPORT and so not taken"
                 " for the kernel's; export without --output-fields"
             )
         if self.stepped is not None:
-            yield f"{self.origin}: {self.stepped}"
+            yield f"{self.name}: {self.stepped}"
         if self.end is not None and self.end > now + DAY:
             yield (
-                f"{self.origin}: its last record is {_span(self.end - now)} ahead of this machine's clock;"
+                f"{self.name}: its last record is {_span(self.end - now)} ahead of this machine's clock;"
                 " one of the two is wrong"
             )
 
@@ -188,7 +189,7 @@ class Intake:
         found = [notice for taken in self._inputs for notice in taken.notices(self._now)]
         if self._twice:
             found.append(f"{_names(self._twice)}: given twice, read once")
-        zoneless = [taken.origin for taken in self._inputs if taken.tally.zoneless]
+        zoneless = [taken.name for taken in self._inputs if taken.tally.zoneless]
         if zoneless:
             zone = "UTC" if not self._tz_offset else _offset(self._tz_offset)
             found.append(f"{_names(zoneless)}: times without a zone were taken as {zone}")
