@@ -1,0 +1,110 @@
+"""Everything that can be read of this node, under one deadline.
+
+NVML is asked first and in the background, because it may take all the time
+there is; the kernel log and the host are read meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Optional
+
+from probes import host, kernel_log, nvml
+from probes.model import NO_PERMISSION, Entity, LogRecord, Missing, Reading, Source, Value
+
+_LOG_SHARE = 0.5  # of the deadline; reading the journal of a long boot takes seconds
+_HOST_SHARE = 0.9
+
+
+def probe(
+    deadline: float,
+    *,
+    root: Path = Path("/"),
+    kmsg: str = kernel_log.KMSG,
+    library_env: Optional[Mapping[str, str]] = None,
+    state_dir: Optional[Path] = None,
+) -> tuple[list[Reading], Iterator[LogRecord], list[Source]]:
+    """Read the node within `deadline` seconds: readings, kernel records of this boot, and what was read.
+
+    No source that fails keeps the others from being read; it says why in its
+    `reason`.  A GPU has one entity in all readings.  `root`, `kmsg` and
+    `library_env` are for tests; `state_dir` is that of `probes.nvml.sweep`.
+    """
+    began = time.monotonic()
+    asked = _Background(deadline, library_env, state_dir)
+    records, log = kernel_log.read_boot(deadline * _LOG_SHARE, kmsg=kmsg)
+    readings, machine = host.probe(max(0.0, began + deadline * _HOST_SHARE - time.monotonic()), root)
+    told, gpus, sources = asked.result(began + deadline)
+    return _merged(told, gpus, readings, sources), iter(records), [log, *sources, machine]
+
+
+class _Background:
+    """A sweep of NVML in a thread of its own."""
+
+    def __init__(self, deadline: float, library_env: Optional[Mapping[str, str]], state_dir: Optional[Path]) -> None:
+        self._told: Optional[tuple[list[Reading], list[Entity], list[Source]]] = None
+        self._failure = "it did not end in time"
+        self._started = time.time()
+        self._thread = threading.Thread(
+            target=self._sweep, args=(deadline, library_env, state_dir), name="nvml", daemon=True
+        )
+        self._thread.start()
+
+    def _sweep(self, deadline: float, library_env: Optional[Mapping[str, str]], state_dir: Optional[Path]) -> None:
+        try:
+            self._told = nvml.sweep(deadline, library_env=library_env, state_dir=state_dir)
+        except Exception as failure:  # whatever is wrong with it, the other sources still answer
+            self._failure = f"{type(failure).__name__}: {failure}"
+
+    def result(self, until: float) -> tuple[list[Reading], list[Entity], list[Source]]:
+        self._thread.join(max(0.0, until - time.monotonic()) + 0.1)
+        if self._told is not None:
+            return self._told
+        reason = f"the NVML probe failed: {self._failure}"
+        return [], [], [Source("nvml", "libnvidia-ml.so.1", False, self._started, time.time(), reason=reason)]
+
+
+def _merged(told: list[Reading], gpus: list[Entity], readings: list[Reading], sources: list[Source]) -> list[Reading]:
+    """All readings, each GPU under the one entity that says most about it."""
+    bound = {reading.entity.pci for reading in readings if reading.name == "pci.driver" and reading.value == "nvidia"}
+    on_bus = [reading.entity for reading in readings if reading.name == "pci.driver" and reading.entity.kind == "gpu"]
+    known = {gpu.pci for gpu in gpus}
+    nameless = [gpu for gpu in gpus if gpu.pci is None]
+    unlisted = [entity for entity in on_bus if entity.pci not in known and entity.pci in bound]
+    names: dict[Entity, Entity] = {}
+    if len(nameless) == 1 and len(unlisted) == 1:
+        # NVML could not open one GPU, and the bus has one that NVML did not name: it is that one.
+        names[nameless[0]] = nameless[0]._replace(pci=unlisted[0].pci)
+    full: dict[Optional[str], Entity] = {
+        gpu.pci: gpu for gpu in (names.get(gpu, gpu) for gpu in gpus) if gpu.pci is not None
+    }
+    for entity in on_bus:
+        names[entity] = full.get(entity.pci, entity)
+    now = time.time()
+    merged = [reading._replace(entity=names.get(reading.entity, reading.entity)) for reading in (*told, *readings)]
+    if any(source.readable for source in sources):
+        # In a container NVML lists only the GPUs whose device files are there; the bus shows them all.
+        devices = next((reading.value for reading in readings if reading.name == "driver.devices"), 0)
+        hidden = isinstance(devices, int) and devices < len(bound)
+        unseen: Value = Missing(NO_PERMISSION) if hidden else False
+        merged += [
+            Reading(names[entity], "gpu.listed", True if entity.pci in full else unseen, "flag", now)
+            for entity in on_bus
+        ]
+    return _with_driver_version(merged)
+
+
+def _with_driver_version(readings: list[Reading]) -> list[Reading]:
+    """Where NVML could not say it, the version of the module that is loaded is the driver's."""
+    loaded = next((reading.value for reading in readings if reading.name == "driver.module-version"), None)
+    if not isinstance(loaded, str):
+        return readings
+    return [
+        reading._replace(value=loaded)
+        if reading.name == "driver.version" and isinstance(reading.value, Missing)
+        else reading
+        for reading in readings
+    ]

@@ -1,0 +1,29 @@
+"""What tests of all parts share."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fake_nvml import Scenario, build
+
+
+@pytest.fixture(scope="session")
+def fake_nvml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a fake libnvidia-ml.so.1, compiled once."""
+    if shutil.which("cc") is None:
+        pytest.skip("the fake NVML needs a C compiler (cc)")
+    return build(tmp_path_factory.mktemp("fake-nvml"))
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Callable[[int], Scenario]:
+    """Makes a scenario of so many healthy GPUs for the fake NVML."""
+
+    def make(gpus: int) -> Scenario:
+        return Scenario(tmp_path / "scenario", gpus)
+
+    return make
