@@ -1,4 +1,4 @@
-"""What the host says without asking the driver: /proc and /sys only.
+"""What the host says without asking the driver: /proc and /sys only, memory through psutil where it is installed.
 
 Nothing here opens a device file or a file that the nvidia driver serves while
 it may be stuck, and no file of a process that needs that process to answer
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
@@ -145,6 +146,25 @@ def _stat(root: Path, wanted: str) -> Value:
 
 
 def _memory(root: Path, _until: float) -> Iterator[_Found]:
+    """Through psutil where it is installed; a node that is only visited may not have it."""
+    try:
+        import psutil
+    except ImportError:
+        yield from _meminfo(root)
+        return
+    psutil.PROCFS_PATH = str(root / "proc")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns of fields that an old or strange kernel does not have
+            memory = psutil.virtual_memory()
+        values: tuple[Value, ...] = (memory.total, memory.available)
+    except Exception as failure:  # psutil raises what it meets: OSError, KeyError, ValueError
+        values = (Missing(f"error:{type(failure).__name__}"),) * 2
+    for name, value in zip(("host.memory.total", "host.memory.available"), values):
+        yield _Found(NODE, name, value, "bytes")
+
+
+def _meminfo(root: Path) -> Iterator[_Found]:
     found: dict[str, int] = {}
     missing = Missing(NOT_SUPPORTED)
     try:

@@ -251,3 +251,13 @@ def test_a_real_process_that_holds_a_file_is_seen(tmp_path: Path) -> None:
     assert state is not None
     assert state[0] in "RSD"
     assert holds is False
+
+
+def test_memory_is_the_same_with_and_without_psutil(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that is only visited may not have it."""
+    names = ("host.memory.total", "host.memory.available")
+    with_psutil = {name: value for (_, name), value in read(tree)[0].items() if name in names}
+    monkeypatch.setitem(sys.modules, "psutil", None)
+
+    assert with_psutil == {name: value for (_, name), value in read(tree)[0].items() if name in names}
+    assert 1 << 30 == with_psutil["host.memory.total"]
