@@ -24,6 +24,7 @@ from typing import Any
 import re2
 
 from triage.rulebook.literals import single_cases
+from triage.rulebook.load import MADE_IN_CODE
 from triage.rulebook.model import (
     Absent,
     Clause,
@@ -47,9 +48,6 @@ SENTENCE_LIMIT = 140
 
 ADDED_TO_XIDS = frozenset({"known", "group", "bucket"})
 """Fields that the scanner adds to an Xid from the catalogue."""
-
-MADE_IN_CODE = frozenset({"crash"})
-"""Signals whose fields no pattern names."""
 
 _READ_BY_CODE = re.compile(r"\(\?P<(?:fact_\w+|uuid|serial)>")
 """Groups that make a signal useful without any rule: what they say goes into the inventory."""

@@ -7,7 +7,7 @@ negative, and one point doubles the odds of a cause.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 Points = Mapping[str, int]
 
@@ -122,7 +122,7 @@ class Fact(NamedTuple):
     globs: tuple[str, ...]
 
 
-Clause = Union[Seen, Metric, Delta, Count, Sequence, Absent, Spread, Fact]
+Clause = Seen | Metric | Delta | Count | Sequence | Absent | Spread | Fact
 
 
 class Otherwise(NamedTuple):

@@ -25,7 +25,7 @@ class Problem(NamedTuple):
     id: str = "load"
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.message}"
+        return printable(f"{self.place}: {self.message}")
 
 
 class RulebookError(Exception):
@@ -42,10 +42,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     import difflib  # only when something is already wrong
 
     close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    return f"; did you mean {shown(close[0])}?" if close else ""
 
 
 def shown(text: str) -> str:
     """Text from a file made safe to print in a message: quoted, one line, at most 60 characters."""
-    line = "".join(c if c.isprintable() else "?" for c in text)
+    line = printable(text)
     return f"'{line}'" if len(line) <= 60 else f"'{line[:57]}...'"
+
+
+def printable(text: str) -> str:
+    """Text with a question mark for whatever could move a cursor or hide something."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

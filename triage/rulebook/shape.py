@@ -109,13 +109,12 @@ class _Checker:
         known: Schema = rule.get("properties", {})
         other = rule.get("additionalProperties", {})
         names = rule.get("propertyNames")
-        inside = _inside(owner)
         for name, member in value.items():
             below = known.get(name)
             if below is None:
                 if other is False:
                     close = did_you_mean(name, known.keys() - value.keys()) or did_you_mean(name, known)
-                    self._report(value.key_marks[name], f"unknown key {shown(name)}{inside}{close}")
+                    self._report(value.key_marks[name], f"unknown key {shown(name)}{_inside(owner)}{close}")
                     continue
                 below = other
                 if names is not None:
@@ -123,17 +122,18 @@ class _Checker:
             self.value(member, below, value.value_marks[name], owner, name)
         for name in rule.get("required", ()):
             if name not in value:
-                self._report(mark, f"missing key '{name}'{inside}")
+                self._report(mark, f"missing key '{name}'{_inside(owner)}")
         if len(value) < rule.get("minProperties", 0):
             self._report(mark, f"{_named(owner, key)} is empty")
         if len(value) > rule.get("maxProperties", len(value)):
             self._report(mark, f"{_named(owner, key)} has {len(value)} keys, not {rule['maxProperties']}")
         for name, needed in rule.get("dependencies", {}).items():
             if name in value and not all(other in value for other in needed):
-                self._report(value.key_marks[name], f"'{name}' needs {_words(needed, 'and')} beside it{inside}")
-        self._choice(value, rule, mark, inside)
+                beside = _words(needed, "and")
+                self._report(value.key_marks[name], f"'{name}' needs {beside} beside it{_inside(owner)}")
+        self._choice(value, rule, mark, owner)
 
-    def _choice(self, value: Map, rule: Schema, mark: Mark, inside: str) -> None:
+    def _choice(self, value: Map, rule: Schema, mark: Mark, owner: _Owner | None) -> None:
         for keyword, wanted in (("oneOf", "exactly one"), ("anyOf", "at least one")):
             if keyword not in rule:
                 continue
@@ -143,17 +143,20 @@ class _Checker:
                 continue
             found = _words([name for option in met for name in option], "and") or "none"
             names = _words([" with ".join(option) for option in options], "or")
-            self._report(mark, f"{wanted} of {names} is needed{inside}, not {found}")
+            who = _inside(owner).removeprefix(" in ") or "the file"
+            self._report(mark, f"{who} needs {wanted} of {names}, not {found}")
 
     def _seq(self, value: Seq, rule: Schema, mark: Mark, owner: _Owner | None, key: str) -> None:
         if len(value) < rule.get("minItems", 0):
             self._report(mark, f"{_named(owner, key)} is an empty list")
         if rule.get("uniqueItems"):
-            seen: list[Value] = []
+            seen: set[Value] = set()
             for member, place in zip(value, value.marks, strict=True):
+                if member.__class__ in (Map, Seq):
+                    continue  # no schema has lists of distinct containers
                 if member in seen:
                     self._report(place, f"{_printed(member)} stands twice in {_named(owner, key)}")
-                seen.append(member)
+                seen.add(member)
         below = rule.get("items")
         if below is not None:
             for member, place in zip(value, value.marks, strict=True):
@@ -205,7 +208,7 @@ def _inside(owner: _Owner | None) -> str:
 
 
 def _named(owner: _Owner | None, key: str) -> str:
-    return f"'{key}'{_inside(owner)}" if key else "the file"
+    return f"{shown(key)}{_inside(owner)}" if key else "the file"
 
 
 def _printed(value: Value) -> str:

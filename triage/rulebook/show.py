@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence as Several
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Sequence as Several
 
 from triage.rulebook.model import (
     Absent,
@@ -127,7 +128,7 @@ def _or(words: Iterable[str]) -> str:
 
 
 def _points(points: Points) -> str:
-    """`for hardware.link +2; against workload -4`, a family standing for leaves that all move alike."""
+    """Return what moves, the furthest first: `for hardware.link +2; against workload -4`."""
     ranked = sorted(points.items(), key=lambda pair: (-abs(pair[1]), pair[0]))
     gains = ", ".join(f"{leaf} +{value}" for leaf, value in ranked if value > 0)
     losses = ", ".join(f"{leaf} {value}" for leaf, value in ranked if value < 0)
@@ -137,7 +138,8 @@ def _points(points: Points) -> str:
 
 def _rule(rule: Rule, rulebook: Rulebook, patterns: Mapping[str, SignalPattern]) -> Iterator[str]:
     yield f"{rule.id}: {rule.title}"
-    yield f"version {rule.version}, {rule.status}, {rule.severity}, about one {'GPU' if rule.scope == 'gpu' else 'node'}"
+    scope = {"gpu": "GPU", "node": "node"}[rule.scope]
+    yield f"version {rule.version}, {rule.status}, {rule.severity}, about one {scope}"
     yield ""
     yield from _wrapped(rule.summary, "")
     yield ""
@@ -163,9 +165,8 @@ def _rule(rule: Rule, rulebook: Rulebook, patterns: Mapping[str, SignalPattern])
     yield ""
     yield "WHAT TO DO"
     for action in rule.actions:
-        owner = rulebook.causes[action.for_].owner if action.for_ in rulebook.causes else ""
-        who = f", {owner}" if owner else ""
-        yield f"  {action.for_} ({action.risk}{who})"
+        owners = {c.owner for c in rulebook.causes.values() if action.for_ in (c.leaf, c.family)}
+        yield f"  {action.for_} ({', '.join([action.risk, *sorted(owners)])})"
         yield from _wrapped(action.do, "    ")
     yield from _references(rule)
     yield ""

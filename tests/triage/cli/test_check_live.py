@@ -49,7 +49,7 @@ def test_a_gpu_that_hangs_or_kills_the_query_is_named_and_the_others_are_reporte
     (incident,) = incidents(report, "nvml-unresponsive")
     assert (2, "critical", 2) == (code, report["status"], incident["where"]["gpu"]["index"])
     assert said == incident["evidence"][0]["source"]["missing"]
-    assert [0, 1, 2, 3] == sorted(gpu["index"] for gpu in report["gpus"])
+    assert {0, 1, 2, 3} <= {gpu["index"] for gpu in report["gpus"]}
     assert seconds < DEADLINE + 4
 
 
