@@ -148,7 +148,7 @@ def _incident(
         title=rule.title,
         summary=_summary(rule, case, device, seen),
         severity=severity,
-        state="open",
+        state=_state(case, now),
         device=device,
         opened_at=opened,
         last_seen_at=max(times) if times else at,
@@ -160,6 +160,23 @@ def _incident(
         settle=_settle(case, evidence, verdict.by_family, rulebook),
         next=_steps(rule, verdict.family, verdict.leaf or UNDETERMINED, leading, rulebook),
     )
+
+
+def _state(case: Case, now: float) -> str:
+    """Return `open`, or `resolved` once the node was rebooted or, on a live node, the rule's time has passed.
+
+    What comes back after a reboot is the same incident again, because its last line then is of the last boot.
+    """
+    if not case.triggers:
+        return "open"
+    last = case.triggers[-1]
+    boots = [boot for origin, boot in case.timeline.spans if origin == last.record.origin]
+    if last.record.boot is not None and boots and boots[-1] != last.record.boot and last.record.boot in boots:
+        return "resolved"
+    ended = last.last_at if last.last_at is not None else last.record.at
+    if case.live and case.rule.lasts is not None and ended is not None and now - ended > case.rule.lasts:
+        return "resolved"
+    return "open"
 
 
 def _opening(case: Case, witness: Reading | None) -> Evidence:
@@ -296,9 +313,15 @@ def _explains(one: tuple[Incident, Case], other: tuple[Incident, Case]) -> bool:
     )
 
 
-def _worst_first(incident: Incident) -> tuple[int, int, int, str]:
+def _worst_first(incident: Incident) -> tuple[bool, int, int, int, str]:
     decided = incident.verdict.family != UNDETERMINED
-    return (-SEVERITIES.index(incident.severity), incident.opened_order, not decided, incident.fingerprint)
+    return (
+        incident.state != "open",
+        -SEVERITIES.index(incident.severity),
+        incident.opened_order,
+        not decided,
+        incident.fingerprint,
+    )
 
 
 def _status(incidents: Sequence[Incident], sources: Sequence[Source]) -> str:

@@ -162,3 +162,30 @@ def test_an_answer_can_be_fixed_from_outside() -> None:
     assessment = assess(RULEBOOK, records, [], READABLE, node="n", now=0.0, preset=fixed)
 
     assert "hardware.power" == assessment.incidents[0].verdict.leaf
+
+
+def test_a_fault_is_over_after_a_reboot_unless_it_comes_back() -> None:
+    """A line of an earlier boot does not keep the node red; its return does."""
+    boot = "[    0.000000] Linux version 6.1.0\n[    1.000000] usb 1-1: new device\n"
+    fault = "[  100.000000] " + OFF_BUS + "\n"
+
+    over = explain(boot + fault + boot)
+    back = explain(boot + fault + boot + fault)
+
+    assert ("resolved", "ok") == (over.incidents[0].state, over.status)
+    assert ("open", "critical", 2) == (back.incidents[0].state, back.status, back.incidents[0].seen)
+    assert "seen" == {e.id: e.state for e in back.incidents[0].evidence}["again-after-reboot"]
+
+
+def test_a_passing_fault_of_a_live_node_ages_out() -> None:
+    """A program's fault of last week is not today's warning; a lost GPU stays lost until the reboot."""
+    gpu = Entity("gpu", pci="0000:4e:00.0")
+    alive = [Reading(gpu, "gpu.temperature", 40, "celsius", 1.0)]
+    week_ago = "2026-05-21T00:00:00+00:00 n kernel: "
+    assessment = explain(
+        f"{week_ago}NVRM: Xid (PCI:0000:4e:00): 31, pid=1, name=a, MMU Fault\n"
+        f"{week_ago}NVRM: Xid (PCI:0000:9d:00): 79, GPU has fallen off the bus.\n",
+        alive,
+    )
+
+    assert {"compute-exception": "resolved", "gpu-off-bus": "open"} == {i.rule: i.state for i in assessment.incidents}

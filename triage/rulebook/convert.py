@@ -124,6 +124,7 @@ class RuleReader:
             actions=tuple(self._action(entry) for entry in root["actions"]),
             tests=tuple(self._test(entry, at(self._path, mark)) for entry, mark in _members(root.get("tests", ()))),
             place=document.place(),
+            lasts=seconds(root["lasts"]) if "lasts" in root else None,
         )
 
     def _report(self, place: Place, message: str) -> None:

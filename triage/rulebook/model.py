@@ -217,7 +217,11 @@ class Reference(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """One rule file."""
+    """One rule file.
+
+    `lasts` is how long after its last line an incident is still open on a live
+    node; None means until the node is rebooted.
+    """
 
     id: str
     version: int
@@ -236,6 +240,7 @@ class Rule(NamedTuple):
     actions: tuple[Action, ...]
     tests: tuple[RuleTest, ...]
     place: Place
+    lasts: float | None = None
 
 
 class SignalPattern(NamedTuple):
