@@ -106,7 +106,11 @@ def _incident(node: str | None, incident: Json, look: Look) -> list[str]:
     verdict = incident["verdict"]
     severity = incident["severity"]
     family = verdict["leading"]["family"]
-    evidence = sorted(incident["evidence"], key=_weight)
+    leaves = list(verdict["by_leaf"])
+    evidence = [
+        {**item, "points": _by_family(item["points"], leaves), "would_be": _by_family(item["would_be"], leaves)}
+        for item in sorted(incident["evidence"], key=_weight)
+    ]
     seen = [item for item in evidence if item["state"] == "seen"]
     state = "" if incident["state"] == "open" else f", {incident['state']}"
     head: list[Span] = [
@@ -134,6 +138,16 @@ def _incident(node: str | None, incident: Json, look: Look) -> list[str]:
     return lines + _section(
         look, "Explains (symptoms of this, not incidents of their own)", _list(incident["explains"], look)
     )
+
+
+def _by_family(points: dict[str, int], leaves: list[str]) -> dict[str, int]:
+    """Name a family once where all its leaves move alike; what supports comes before what opposes."""
+    short: dict[str, int] = {}
+    for leaf, value in points.items():
+        family = leaf.partition(".")[0]
+        whole = [other for other in leaves if other.partition(".")[0] == family]
+        short[family if all(points.get(other) == value for other in whole) else leaf] = value
+    return dict(sorted(short.items(), key=lambda pair: -pair[1]))
 
 
 def _weight(item: Json) -> tuple[bool, int]:
