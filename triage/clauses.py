@@ -181,6 +181,8 @@ def _near(case: Case, signal: Signal, before: float, after: float, when: str) ->
     for trigger in case.triggers:
         if signal.record.boot != trigger.record.boot and None in (signal.record.at, trigger.record.at):
             continue
+        if when != "near" and (signal.record.origin, signal.record.line) == (trigger.record.origin, trigger.record.line):
+            continue  # one line is not its own past or future
         gap = seconds_between(trigger, signal)
         if gap is None or gap == 0.0:
             if when == "near" or (signal.order < trigger.order) == (when == "before"):
