@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.fake_nvml import Scenario, build
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever a test runs, it neither reads nor writes the history of this machine."""
+    before = os.environ.get("GPU_TRIAGE_STATE_DIR")
+    os.environ["GPU_TRIAGE_STATE_DIR"] = str(tmp_path_factory.mktemp("state"))
+    yield
+    if before is None:
+        del os.environ["GPU_TRIAGE_STATE_DIR"]
+    else:
+        os.environ["GPU_TRIAGE_STATE_DIR"] = before
 
 
 @pytest.fixture(scope="session")

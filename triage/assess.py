@@ -9,6 +9,7 @@ it.  Nothing here reads a source or prints.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from probes.model import LogRecord, Missing, Reading, Source
 from probes.pci import same_device
@@ -18,6 +19,9 @@ from triage.rulebook.model import Action, Item, Metric, Points, Rule, Rulebook, 
 from triage.scanner import Scanner
 from triage.timeline import FOLD, Spans, Timeline, build, seconds_between
 from triage.verdict import counted, decide, families, probabilities, sums
+
+if TYPE_CHECKING:
+    from triage.history.past import Past
 
 EARLY = 10.0
 """Seconds by which a symptom may be logged before the incident that explains it."""
@@ -31,26 +35,33 @@ Preset = Mapping[str, str]
 def assess(
     rulebook: Rulebook,
     records: Iterable[LogRecord],
-    readings: Sequence[Reading],
+    readings: Callable[[], Sequence[Reading]] | Sequence[Reading],
     sources: Callable[[], Sequence[Source]] | Sequence[Source],
     *,
-    node: str | None,
-    now: float,
+    node: Callable[[], str | None] | str | None,
+    now: Callable[[], float] | float,
     notices: Callable[[], Sequence[str]] | Sequence[str] = (),
     preset: Mapping[str, Preset] | None = None,
+    history: Callable[[], Past | None] | Past | None = None,
 ) -> Assessment:
     """Conclude from one set of sources.
 
-    `sources` and `notices` may be functions, called once the records are
-    consumed, because a stream knows what it was only at its end.  `preset`
+    `readings`, `sources`, `node`, `now`, `notices` and `history` may be functions,
+    called once the records are consumed, because a stream knows what it was only at
+    its end.  `preset`
     fixes the answers of some evidence (rule id -> evidence id -> state), for
-    what other nodes or a test already know.
+    what other nodes or a test already know.  `history` is what earlier sweeps
+    of this node know.
     """
     spans = Spans()
     scanner = Scanner(rulebook)
     timeline = build(scanner.scan(spans.watch(records)), spans)
     read = tuple(sources() if callable(sources) else sources)
     said = tuple(notices() if callable(notices) else notices)
+    readings = readings() if callable(readings) else readings
+    node = node() if callable(node) else node
+    now = now() if callable(now) else now
+    history = history() if callable(history) else history
     devices = _devices(timeline, readings)
     values = {_reading_key(reading): reading for reading in readings}
     facts = _facts(timeline, readings)
@@ -58,19 +69,20 @@ def assess(
     opened: list[tuple[Incident, Case]] = []
     for rule in rulebook.rules:
         for pci, triggers, witness in _openings(rule, timeline, values, gpus):
-            case = Case(rule, timeline, triggers, pci, gpus, values, facts, bool(readings))
+            known = facts if history is None else {**facts, **history.facts(rule.id, pci)}
+            case = Case(rule, timeline, triggers, pci, gpus, values, known, bool(readings), history)
             if any(answer(s.clause, case).state == "seen" for s in rule.suppress):
                 continue
             fixed = (preset or {}).get(rule.id, {})
             opened.append((_incident(case, witness, fixed, rulebook, devices, node, now), case))
-    incidents = sorted(_fold(opened), key=_worst_first)
+    incidents = sorted(_fold(opened), key=worst_first)
     return Assessment(
         node=node,
         status=_status(incidents, read),
         sources=read,
         incidents=tuple(incidents),
         gpus=tuple(devices.values()),
-        notices=said + timeline.notices,
+        notices=said + timeline.notices + rulebook.notices,
     )
 
 
@@ -128,9 +140,10 @@ def _incident(
     now: float,
 ) -> Incident:
     rule = case.rule
-    evidence = counted([_opening(case, witness), *(_ask(item, case, fixed.get(item.id)) for item in rule.evidence)])
+    asked = [_ask(item, case, fixed.get(item.id)) for item in rule.evidence]
+    evidence = counted([_opening(case, witness), *asked, *_recurrence(case)])
     verdict = decide(evidence, rulebook)
-    severity = _severity(rule, evidence, verdict.family)
+    severity = severity_of(rule, evidence, verdict.family)
     device = devices.get(case.pci, Device(case.pci)) if case.pci else None
     first = case.triggers[0] if case.triggers else None
     last = case.triggers[-1] if case.triggers else None
@@ -159,6 +172,8 @@ def _incident(
         explains=(),
         settle=_settle(case, evidence, verdict.by_family, rulebook),
         next=_steps(rule, verdict.family, verdict.leaf or UNDETERMINED, leading, rulebook),
+        boot=last.record.boot if last else None,
+        last_monotonic=last.last_monotonic if last else None,
     )
 
 
@@ -196,6 +211,14 @@ def _opening(case: Case, witness: Reading | None) -> Evidence:
     )
 
 
+def _recurrence(case: Case) -> list[Evidence]:
+    """Return what the history says of earlier times, which is worth what the rule's own questions make of it."""
+    last = case.triggers[-1] if case.triggers else None
+    at = None if last is None else last.last_at if last.last_at is not None else last.record.at
+    why = case.history.recurrence(case.rule.id, case.pci, at) if case.history is not None else None
+    return [Evidence("recurrence", "recurrence", "seen", {}, {}, why)] if why is not None else []
+
+
 def _ask(item: Item, case: Case, fixed: str | None) -> Evidence:
     found = Answer(fixed, "not readable here" if fixed == "unknown" else None) if fixed else answer(item.clause, case)
     points: Points = {}
@@ -219,7 +242,7 @@ def _ask(item: Item, case: Case, fixed: str | None) -> Evidence:
     )
 
 
-def _severity(rule: Rule, evidence: Sequence[Evidence], family: str) -> str:
+def severity_of(rule: Rule, evidence: Sequence[Evidence], family: str) -> str:
     """Return the rule's severity, or the worst that seen evidence sets instead; a benign verdict is `info`."""
     if family == "benign":
         return "info"
@@ -313,7 +336,8 @@ def _explains(one: tuple[Incident, Case], other: tuple[Incident, Case]) -> bool:
     )
 
 
-def _worst_first(incident: Incident) -> tuple[bool, int, int, int, str]:
+def worst_first(incident: Incident) -> tuple[bool, int, int, int, str]:
+    """Return the key that sorts incidents as a report lists them."""
     decided = incident.verdict.family != UNDETERMINED
     return (
         incident.state != "open",

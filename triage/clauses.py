@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import re2
 
@@ -31,6 +31,9 @@ from triage.rulebook.model import (
     Sequence as SequenceClause,
 )
 from triage.timeline import Timeline, seconds_between
+
+if TYPE_CHECKING:
+    from triage.history.past import Past
 
 WHOLE_LOG = 20
 """Other kernel lines that a log must hold before its silence about something counts."""
@@ -58,6 +61,7 @@ class Case(NamedTuple):
     readings: Mapping[tuple[str | None, str], Reading]
     facts: Mapping[str, str]
     live: bool
+    history: Past | None = None
 
 
 def answer(clause: Clause, case: Case) -> Answer:
@@ -77,7 +81,7 @@ def answer(clause: Clause, case: Case) -> Answer:
     if isinstance(clause, Fact):
         return _fact(clause, case)
     assert isinstance(clause, Delta)
-    return Answer("unknown", "no history of this counter yet")
+    return _delta(clause, case)
 
 
 def selected(select: Select, timeline: Timeline, triggers: Sequence[Signal] = ()) -> list[Signal]:
@@ -99,7 +103,8 @@ def selected(select: Select, timeline: Timeline, triggers: Sequence[Signal] = ()
 def readable(case: Case, before: float) -> str | None:
     """Return None if the kernel log reaches back `before` seconds from the trigger, else why not."""
     if not case.triggers:
-        return None if case.live else "no kernel log was read"
+        # Readings alone (nvidia-smi -q, say) are no kernel log that was silent.
+        return None if case.live and case.timeline.spans else "no kernel log was read"
     first = case.triggers[0].record
     span = case.timeline.spans.get((first.origin, first.boot))
     if span is None:
@@ -181,7 +186,10 @@ def _near(case: Case, signal: Signal, before: float, after: float, when: str) ->
     for trigger in case.triggers:
         if signal.record.boot != trigger.record.boot and None in (signal.record.at, trigger.record.at):
             continue
-        if when != "near" and (signal.record.origin, signal.record.line) == (trigger.record.origin, trigger.record.line):
+        if when != "near" and (signal.record.origin, signal.record.line) == (
+            trigger.record.origin,
+            trigger.record.line,
+        ):
             continue  # one line is not its own past or future
         gap = seconds_between(trigger, signal)
         if gap is None or gap == 0.0:
@@ -218,6 +226,35 @@ def _metric(clause: Metric, case: Case) -> Answer:
     return Answer("seen" if hit else "quiet", None, None, reading.at, reading)
 
 
+def _delta(clause: Delta, case: Case) -> Answer:
+    """How far a counter moved up to the event, as far as the sweeps before it can tell."""
+    reading = case.readings.get((case.pci, clause.of)) or case.readings.get((None, clause.of))
+    if reading is None:
+        return Answer("unknown", "not read" if case.live else "not in a log")
+    if isinstance(reading.value, Missing):
+        return Answer("unknown", reading.value.reason, reading=reading)
+    if case.history is None:
+        return Answer("unknown", "no history of this counter: it needs earlier sweeps by `gpu-triage check`")
+    moved = case.history.distance(case.pci, clause.of, clause.over, _ended(case))
+    low = _limits(moved.low, clause.at_least, clause.at_most)
+    high = moved.high is not None and _limits(moved.high, clause.at_least, clause.at_most)
+    if clause.at_least is not None and low:
+        hit: bool | None = True
+    elif clause.at_most is not None and not low:
+        hit = False
+    else:
+        hit = None if moved.high is None or low != high else low
+    if hit is None:
+        return Answer("unknown", moved.reason, reading=reading)
+    return Answer("seen" if hit else "quiet", None, None, reading.at, reading)
+
+
+def _ended(case: Case) -> float | None:
+    """When the last of the triggers was, in UTC epoch seconds."""
+    last = case.triggers[-1] if case.triggers else None
+    return None if last is None else last.last_at if last.last_at is not None else last.record.at
+
+
 def events(signals: Sequence[Signal], fold: float) -> int:
     """Count events: signals closer than `fold` seconds to the one before are the same event."""
     count = 0
@@ -241,15 +278,31 @@ def _count(clause: Count, case: Case) -> Answer:
         if _same(case, s, clause.same) and _near(case, s, clause.over, clause.over, "near")
     ]
     number = events(near, clause.fold) if clause.fold > 0 else sum(s.count for s in near)
+    number += _before_the_log(clause, case)
+    reason = _covered(clause.select, case, clause.over)
     if clause.at_least is not None:
         if number >= clause.at_least:
-            return _witness(near, number)
-        reason = readable(case, clause.over)
+            return _witness(near, number) if near else Answer("seen", count=number)
         return Answer("quiet") if reason is None else Answer("unknown", reason)
-    reason = readable(case, clause.over)
     if reason is not None:
         return Answer("unknown", reason)
     return Answer("seen" if _limits(number, None, clause.at_most) else "quiet", count=number)
+
+
+def _before_the_log(clause: Count, case: Case) -> int:
+    """How many events of this incident earlier sweeps saw in the time asked about, before the log at hand begins."""
+    ended = _ended(case)
+    if not clause.select.trigger or clause.select.where or case.history is None or ended is None:
+        return 0
+    begins = min((span.first_at for span in case.timeline.spans.values() if span.first_at is not None), default=ended)
+    return case.history.earlier(case.rule.id, case.pci, ended - clause.over, begins)
+
+
+def _covered(select: Select, case: Case, over: float) -> str | None:
+    """Return None if the log, or for the incident itself the history, tells of all this time, else why not."""
+    reason = readable(case, over)
+    remembered = select.trigger and not select.where and case.history is not None and case.history.covers(over)
+    return None if remembered else reason
 
 
 def _sequence(clause: SequenceClause, case: Case) -> Answer:
@@ -303,12 +356,15 @@ def _spread(clause: Spread, case: Case) -> Answer:
         thing = _thing(signal, clause.across)
         if thing is not None:
             things.setdefault(thing, signal)
+    if clause.select.trigger and not clause.select.where and case.history is not None and case.triggers:
+        for life in case.history.lives(case.rule.id, case.pci, clause.across, clause.over):
+            things.setdefault(life, case.triggers[0])
     if not things:
         return Answer("unknown", f"the log does not say which {clause.across} it was")
     if clause.at_least is not None:
         if len(things) >= clause.at_least:
             return _witness(list(things.values()), len(things))
-        reason = readable(case, clause.over)
+        reason = _covered(clause.select, case, clause.over)
         return Answer("quiet") if reason is None else Answer("unknown", reason)
     total = sum(s.count for s in near)
     if total < 2:

@@ -30,8 +30,8 @@ class Signal(NamedTuple):
 
     `fields` are the named groups of the pattern, as text.  `order` is the place
     on the time axis (0, 1, 2 ...): it is total even where clocks are missing.
-    `count` is how many equal signals in a row this one stands for; `last_at`
-    and `last_order` are those of the last of them.
+    `count` is how many equal signals in a row this one stands for; `last_at`,
+    `last_order` and `last_monotonic` (seconds since boot) are those of the last of them.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Signal(NamedTuple):
     count: int = 1  # type: ignore[assignment]  # shadows tuple.count
     last_at: float | None = None
     last_order: int = 0
+    last_monotonic: float | None = None
 
 
 class Evidence(NamedTuple):
@@ -91,7 +92,11 @@ class Step(NamedTuple):
 
 
 class Incident(NamedTuple):
-    """One thing that went wrong, on one GPU or on the node, with its verdict."""
+    """One thing that went wrong, on one GPU or on the node, with its verdict.
+
+    `boot` and `last_monotonic` (seconds since boot) say of the last line that opened it when that was, for wall
+    clocks jump; None where no line did, or it does not tell.
+    """
 
     fingerprint: str
     rule: str
@@ -110,6 +115,8 @@ class Incident(NamedTuple):
     explains: tuple[str, ...]
     settle: tuple[str, ...]
     next: tuple[Step, ...]
+    boot: str | None = None
+    last_monotonic: float | None = None
 
 
 class Assessment(NamedTuple):

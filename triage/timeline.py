@@ -111,7 +111,9 @@ def build(signals: Iterable[Signal], spans: Spans) -> Timeline:
             gap = _gap(first, signal)
             if gap is None or gap <= FOLD:
                 logs[place[0]][place[1]] = first._replace(
-                    count=first.count + 1, last_at=signal.record.at or first.last_at
+                    count=first.count + 1,
+                    last_at=signal.record.at or first.last_at,
+                    last_monotonic=signal.record.monotonic or first.last_monotonic,
                 )
                 continue
         if kept >= MOST_SIGNALS:
@@ -119,7 +121,7 @@ def build(signals: Iterable[Signal], spans: Spans) -> Timeline:
             continue
         kept += 1
         latest[key] = (signal.record.origin, len(log))
-        log.append(signal._replace(last_at=signal.record.at))
+        log.append(signal._replace(last_at=signal.record.at, last_monotonic=signal.record.monotonic))
     notices = [f"{dropped} further distinct signals were counted but not kept"] if dropped else []
     merged, unmerged = _merge(list(logs.values()))
     if unmerged:

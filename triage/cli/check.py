@@ -16,7 +16,17 @@ from typing import Any
 
 from triage.cli import output
 from triage.cli.exits import CHECK, Refused
-from triage.cli.options import Parser, add_now, add_output, add_rules, deadline, look
+from triage.cli.options import (
+    Parser,
+    add_history,
+    add_now,
+    add_output,
+    add_rules,
+    deadline,
+    look,
+    overlays,
+    state_directory,
+)
 from triage.cli.reports import from_node, load_rulebook, nothing_known
 
 PROBING = 0.8
@@ -46,6 +56,7 @@ gpu-triage check --format json | jq -r .status
     )
     add_output(parsed)
     add_rules(parsed)
+    add_history(parsed)
     add_now(parsed)
     return parsed
 
@@ -68,7 +79,12 @@ def main(words: Sequence[str]) -> int:
 def _sweep(args: Any, now: float) -> dict[str, Any]:
     try:
         with _limit(args.deadline):
-            return from_node(load_rulebook(args.rules), now=now, deadline=args.deadline * PROBING)
+            return from_node(
+                load_rulebook(args.rules, overlays(args)),
+                now=args.now,
+                deadline=args.deadline * PROBING,
+                state_dir=state_directory(args),
+            )
     except OutOfTime:
         return nothing_known(f"no answer within {args.deadline:g} s", now=now)
     except Refused as refused:

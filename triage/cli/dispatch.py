@@ -27,11 +27,14 @@ class Verb(NamedTuple):
 
 VERBS = (
     Verb("check", "triage.cli.check", "one health sweep of this node, for people and for monitoring"),
-    Verb("explain", "triage.cli.explain", "the verdict from kernel logs, of this or any other machine"),
+    Verb("explain", "triage.cli.explain", "the verdict from logs, captures and bug reports of any machine"),
+    Verb("incidents", "triage.cli.incidents", "list, show, acknowledge and resolve what the sweeps of this node saw"),
+    Verb("doctor", "triage.cli.doctor", "what can and cannot be read here, why, and what would help"),
+    Verb("collect", "triage.cli.collect", "all evidence of this node in one archive, for explain and tui elsewhere"),
     Verb("xid", "triage.cli.xid", "what an Xid code or a pasted log line means"),
     Verb("rules", "triage.cli.rules", "list, show, lint, test and evaluate the rulebook"),
     Verb("schema", "triage.cli.schema", "print the JSON Schema of what this program prints"),
-    Verb("tui", "triage.cli.tui", "the screens, on this node or on a log"),
+    Verb("tui", "triage.cli.tui", "the screens, on this node, on logs or on a stored report"),
 )
 
 OVERVIEW = """\

@@ -52,8 +52,49 @@ def add_output(parser: argparse.ArgumentParser, formats: tuple[str, ...] = ("tex
 
 
 def add_rules(parser: argparse.ArgumentParser) -> None:
-    """Add --rules."""
+    """Add --rules, and --rules-overlay and --no-overlays for the rules of a site."""
     parser.add_argument("--rules", type=Path, metavar="DIR", help="use this rulebook instead of the built-in one")
+    parser.add_argument(
+        "--rules-overlay",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="add the site rules of this folder to those of the system and the user; repeatable",
+    )
+    parser.add_argument(
+        "--no-overlays", action="store_true", help="leave out the site rules of the system and the user"
+    )
+
+
+def add_history(parser: argparse.ArgumentParser, *, optional: bool = True) -> None:
+    """Add --state-dir and, where it can do without, --no-history."""
+    parser.add_argument(
+        "--state-dir",
+        type=Path,
+        metavar="DIR",
+        help="where the history stands (default: /var/lib/gpu-triage as root, else below XDG_STATE_HOME)",
+    )
+    if optional:
+        parser.add_argument("--no-history", action="store_true", help="neither ask the history nor write to it")
+
+
+def state_directory(args: argparse.Namespace) -> Path | None:
+    """Return the state directory that is meant, or None for no history."""
+    if getattr(args, "no_history", False):
+        return None
+    from triage.history.place import default_directory
+
+    given: Path | None = args.state_dir
+    return default_directory() if given is None else given
+
+
+def overlays(args: argparse.Namespace) -> tuple[Path, ...]:
+    """Return the folders of site rules; another rulebook than the built-in one takes only those that are named."""
+    from triage.rulebook.overlay import standard_folders
+
+    standard = () if args.no_overlays or args.rules is not None else standard_folders()
+    return (*standard, *args.rules_overlay)
 
 
 def add_logs(parser: argparse.ArgumentParser) -> None:

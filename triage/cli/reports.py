@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from triage import __version__
 from triage.cli.exits import Refused
@@ -14,11 +14,17 @@ from triage.model import Assessment
 from triage.report import to_report
 from triage.rulebook.model import Rulebook
 
+if TYPE_CHECKING:
+    from triage.history.past import Past
+
 Json = dict[str, Any]
 
+WAITING = 0.06
+"""Share of the probes' time for which another sweep that writes the history is waited for."""
 
-def load_rulebook(root: Path | None) -> Rulebook:
-    """Load the built-in rulebook or that of a directory.
+
+def load_rulebook(root: Path | None, overlays: Sequence[Path] = ()) -> Rulebook:
+    """Load the built-in rulebook or that of a directory, with the site rules of these folders.
 
     Raises:
         Refused: if it is not valid, with every place that is wrong.
@@ -27,15 +33,16 @@ def load_rulebook(root: Path | None) -> Rulebook:
     from triage.rulebook.problems import RulebookError
 
     try:
-        return load(root)
+        return load(root, overlays)
     except RulebookError as error:
         raise Refused(str(error)) from error
 
 
 def from_logs(rulebook: Rulebook, paths: Sequence[str], *, now: float, tz_offset: float) -> Json:
-    """Read logs (`-` is standard input) and return what they say; Ctrl-C ends the reading early.
+    """Read logs, captures and bug reports (`-` is standard input) and return what they say.
 
-    A report cut short has `complete` false.
+    Counters of a capture or a bug report are judged as of the moment it was
+    taken.  Ctrl-C ends the reading early; a report cut short has `complete` false.
     """
     from triage.assess import assess
     from triage.cli.interrupt import UntilInterrupted
@@ -47,11 +54,12 @@ def from_logs(rulebook: Rulebook, paths: Sequence[str], *, now: float, tz_offset
         found = assess(
             rulebook,
             records,
-            (),
+            lambda: intake.readings,
             lambda: intake.sources,
-            node=None,
-            now=now,
-            notices=lambda: intake.notices,
+            node=lambda: intake.node,
+            now=lambda: now if intake.taken_at is None else intake.taken_at,
+            notices=lambda: (*intake.notices, *_other_rules(intake.rulebooks, rulebook)),
+            history=lambda: cast("Past | None", intake.history),
         )
     if records.interrupted:
         notice = f"interrupted: only the first {records.count} records were read"
@@ -65,14 +73,39 @@ def from_logs(rulebook: Rulebook, paths: Sequence[str], *, now: float, tz_offset
     )
 
 
-def from_node(rulebook: Rulebook, *, now: float, deadline: float) -> Json:
-    """Probe this machine for at most `deadline` seconds and return what it says."""
+def _other_rules(digests: Iterable[str], rulebook: Rulebook) -> Iterator[str]:
+    """Say that a capture was judged by other rules when it was taken."""
+    others = sorted(digest[:12] for digest in digests if digest != rulebook.digest)
+    if others:
+        yield (
+            f"captured under other rules ({', '.join(others)}) than these ({rulebook.digest[:12]});"
+            " the verdict may differ from the one there"
+        )
+
+
+def from_node(rulebook: Rulebook, *, now: float | None = None, deadline: float, state_dir: Path | None = None) -> Json:
+    """Probe this machine for at most `deadline` seconds and return what it says.
+
+    Args:
+        rulebook: what to judge by.
+        now: UTC epoch seconds; the wall clock if None.
+        deadline: seconds.
+        state_dir: where the history stands, which is asked and written; None is for no history.
+    """
+    from probes.moment import moment
     from probes.node import probe
     from triage.assess import assess
+    from triage.history.sweep import begin
 
-    readings, records, sources = probe(deadline)
-    found = assess(rulebook, records, readings, sources, node=os.uname().nodename, now=now)
-    return to_report(found, generated_at=now, tool_version=__version__, causes=rulebook.causes)
+    with begin(state_dir, now=now, patience=deadline * WAITING) as memory:
+        children = None if memory.directory is None else memory.directory / "children"
+        readings, records, sources = probe(deadline, state_dir=children)
+        when = moment(at=now)
+        past, known = memory.past(memory.named(readings), when)
+        found = assess(rulebook, records, known, sources, node=os.uname().nodename, now=when.at, history=past)
+        report = to_report(found, generated_at=when.at, tool_version=__version__, causes=rulebook.causes)
+        lasts = {rule.id: rule.lasts for rule in rulebook.rules}
+        return memory.remember(report, incidents=found.incidents, lasts=lasts, read=known, sources=sources, now=when)
 
 
 def nothing_known(reason: str, *, now: float) -> Json:

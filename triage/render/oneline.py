@@ -38,7 +38,9 @@ def _message(report: dict[str, Any], status: str) -> str:
         return "; ".join(worst)
     read = sum(source["readable"] for source in report["sources"])
     gpus = len(report["gpus"])
-    return f"no open fault on {gpus} GPU{'s' * (gpus != 1)}, {read} source{'s' * (read != 1)} read"
+    known = sum(incident["state"] == "acknowledged" for incident in report["incidents"])
+    also = f", {known} acknowledged" if known else ""
+    return f"no open fault on {gpus} GPU{'s' * (gpus != 1)}{also}, {read} source{'s' * (read != 1)} read"
 
 
 def _unknown(report: dict[str, Any]) -> list[str]:

@@ -178,12 +178,33 @@ def _happened(incident: Json, seen: list[Json], look: Look) -> list[str]:
     facts = "; ".join(filter(None, [_when(incident, seen), *known]))
     rule = f"(rule {incident['rule']['id']} v{incident['rule']['version']})"
     lines = _item(look, "", incident["summary"]) + fill(look, [("", facts), ("faint", rule)], " " * 4)
+    life = _life(incident)
+    lines += fill(look, [("", life)], " " * 4) if life else []
     for item in seen:
         if item["id"] == "trigger":
             lines += _line_of(item, look)
         if item["bearing"] == "neutral":
             lines += _seen(item, "*", look)
     return lines
+
+
+def _life(incident: Json) -> str:
+    """Return what earlier sweeps know, where it is more than this one says."""
+    history = incident.get("history")
+    if history is None:
+        return ""
+    said = []
+    if history["reopened"]:
+        said.append(f"came back {times(history['reopened'])} since {moment(history['first_opened_at'])}")
+    if history["present"] is False:
+        said.append("seen by earlier sweeps, not by this one")
+    acknowledged = history["acknowledged"]
+    if acknowledged is not None and incident["state"] != "resolved":
+        until = f" until {moment(acknowledged['until'])}" if acknowledged["until"] else ""
+        said.append(f"acknowledged {moment(acknowledged['at'])}{until}: {acknowledged['reason']}")
+    if history["resolved_at"] is not None:
+        said.append(f"over {moment(history['resolved_at'])}: {history['resolved_why']}")
+    return "; ".join(said)
 
 
 def _when(incident: Json, seen: list[Json]) -> str:

@@ -5,3 +5,5 @@ from __future__ import annotations
 from pathlib import Path
 
 REPORT = Path(__file__).parent / "report.v1.json"
+XID = Path(__file__).parent / "xid.v1.json"
+SCHEMAS = {"report": REPORT, "xid": XID}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 STAND_IN = """
 import sys, time, types
 from probes.model import NODE, Entity, LogRecord, Missing, Reading, Source
-def probe(deadline):
+def probe(deadline, **_):
 {body}
 sys.modules["probes.node"] = types.ModuleType("probes.node")
 sys.modules["probes.node"].probe = probe
@@ -27,9 +28,10 @@ sys.exit(main())
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return the environment without what would colour or widen the output."""
+    """Return the environment without what would colour or widen the output, or bring site rules along."""
     unwanted = ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM", "GPU_TRIAGE_DEBUG")
-    return {name: value for name, value in os.environ.items() if name not in unwanted} | more
+    fresh = {"GPU_TRIAGE_STATE_DIR": tempfile.mkdtemp(prefix="state-", dir=os.environ["GPU_TRIAGE_STATE_DIR"])}
+    return {name: value for name, value in os.environ.items() if name not in unwanted} | fresh | more
 
 
 def run_python(*words: str, stdin: str | bytes | None = "", env: dict[str, str] | None = None, **more: Any) -> Any:
