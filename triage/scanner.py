@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import re2
@@ -21,7 +22,7 @@ from probes.model import LogRecord
 from probes.pci import normal_address
 from triage.crash import Crashes
 from triage.model import Signal
-from triage.rulebook.model import Rulebook, SignalPattern, XidEntry
+from triage.rulebook.model import Rulebook, Seen, SignalPattern, XidEntry
 
 MESSAGE_LIMIT = 16384
 """Characters of a message that are looked at; records are cut there when read."""
@@ -40,6 +41,17 @@ def signal_name(pattern_id: str) -> str:
     return pattern_id.partition("#")[0]
 
 
+def own_codes(rulebook: Rulebook) -> frozenset[int]:
+    """Return the Xids that open an incident of a rule by their number; the others need a rule that takes the rest."""
+    return frozenset(
+        code
+        for rule in rulebook.rules
+        for clause in rule.trigger.any
+        if isinstance(clause, Seen) and not clause.select.where
+        for code in clause.select.xids
+    )
+
+
 def flat(message: str) -> str:
     """Join the lines of a record into one, dropping the `NVRM:` that the driver repeats on each."""
     if "\n" in message or "  " in message:
@@ -53,9 +65,10 @@ class Scanner:
 
     def __init__(self, rulebook: Rulebook) -> None:
         self._xids = rulebook.xids
+        self._own = own_codes(rulebook)
         self._modules = rulebook.modules
-        self._kernel = _compile(p for p in rulebook.signals if p.source != "service")
-        self._service = _compile(p for p in rulebook.signals if p.source != "kernel")
+        self._kernel = _compile(tuple(p for p in rulebook.signals if p.source != "service"))
+        self._service = _compile(tuple(p for p in rulebook.signals if p.source != "kernel"))
         self._pasted = _compile(rulebook.signals)
         self.plain = 0
 
@@ -96,14 +109,27 @@ class Scanner:
         return found
 
     def _known(self, fields: dict[str, str]) -> Mapping[str, str]:
-        """Add what the catalogue knows of an Xid, so that rules can ask for a group of codes."""
-        code = fields.get("xid")
-        if code is not None:
-            entry: XidEntry | None = self._xids.get(int(code[:6]))
-            fields["known"] = "no" if entry is None else "yes"
-            if entry is not None:
-                fields["group"] = entry.group
-                fields["bucket"] = entry.bucket
+        """Add what the catalogue knows of a code and what its text says, so that rules can ask for either."""
+        if "xid" in fields:
+            return self._known_xid(fields)
+        if "sxid" in fields:
+            from triage import decode  # here, because most logs have no such line and need not pay for it
+
+            return fields | decode.switch_fields(int(fields["sxid"][:6]))
+        return fields
+
+    def _known_xid(self, fields: dict[str, str]) -> Mapping[str, str]:
+        from triage import decode
+
+        number = int(fields["xid"][:6])
+        entry: XidEntry | None = self._xids.get(number)
+        fields["known"] = "no" if entry is None else "yes"
+        fields["own_rule"] = "yes" if number in self._own else "no"
+        if entry is not None:
+            fields["group"] = entry.group
+            fields["bucket"] = entry.bucket
+        for name, value in decode.fields(number, fields.get("text", "")).items():
+            fields.setdefault(name, value)
         return fields
 
 
@@ -117,7 +143,8 @@ def _address(pattern: SignalPattern, fields: Mapping[str, str]) -> str | None:
     return normal_address(text)
 
 
-def _compile(patterns: Iterable[SignalPattern]) -> _Set:
+@lru_cache(maxsize=6)  # two rulebooks at once, as `rules replay` has them, at three sets each
+def _compile(patterns: tuple[SignalPattern, ...]) -> _Set:
     options = re2.Options()
     options.log_errors = False
     options.dot_nl = True

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from probes.model import LogRecord
-from triage.rulebook.load import load
+from triage.rulebook.load import RULES, load
 from triage.scanner import Scanner, flat
 
 SCANNER = Scanner(load())
@@ -39,7 +42,7 @@ def xid(message: str, **more: object) -> dict[str, str] | None:
         ("NVRM: Xid (PCI:0000:b3:00): 999, what nobody has heard of", "999", "0000:b3:00.0"),
         ("NVRM: Xid (PCI:000f:01:00): 169, fd8cd000 94000000", "169", "000f:01:00.0"),
         (
-            "NVRM: Xid (PCI:0000:01:00): 145, pid='<unknown>', name=<unknown>, RLW_SRC_TRACK Nonfatal XC1 i0 Link 10 (0x1)",
+            "NVRM: Xid (PCI:0000:01:00): 145, pid='<unknown>', name=<unknown>, RLW_CTRL Nonfatal XC1 i0 Link 10 (0x1)",
             "145",
             "0000:01:00.0",
         ),
@@ -76,6 +79,76 @@ def test_an_unknown_code_is_kept_and_marked() -> None:
     assert known is not None
     assert unknown is not None
     assert ("yes", "no") == (known["known"], unknown["known"])
+
+
+def test_whether_a_rule_opens_on_a_code_by_its_number_is_a_field() -> None:
+    """So that one rule can take what no other reads, whatever rules there are."""
+    own, other = xid("NVRM: Xid (PCI:0000:b3:00): 79, x"), xid("NVRM: Xid (PCI:0000:b3:00): 999, x")
+
+    assert own is not None
+    assert other is not None
+    assert ("yes", "no") == (own["own_rule"], other["own_rule"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "145, pid='<unknown>', name=<unknown>, RLW_SRC_TRACK Nonfatal XC1 i0 Link 10 (0x04082907 0x00000008 0x0)",
+            {"unit": "RLW_SRC_TRACK", "nvlink_severity": "nonfatal", "hw_sw": "HW/SW", "link": "10"},
+        ),
+        ("94, Contained: SM (0x1). RST: No, D-RST: No", {"containment": "contained", "reset_needed": "no"}),
+        ("13, Graphics SM Warp Exception on (GPC 7, TPC 4, SM 0): x", {"gpc_tpc_sm": "7/4/0", "exception": "warp"}),
+        ("154, GPU recovery action changed from 0x0 (None) to 0x2 (Node Reboot Required)", {"recovery": "reboot"}),
+    ],
+)
+def test_what_the_text_of_an_xid_says_becomes_fields(text: str, expected: dict[str, str]) -> None:
+    """So that rules need not read it with patterns of their own."""
+    fields = xid(f"NVRM: Xid (PCI:0000:b3:00): {text}")
+
+    assert fields is not None
+    assert expected == {name: fields.get(name) for name in expected}
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("10004", {"sxid_known": "yes", "sxid_class": "heat", "sxid_guide": "other-notable"}),
+        ("11002", {"sxid_known": "yes", "sxid_class": "protocol"}),
+        ("99999", {"sxid_known": "no"}),
+    ],
+)
+def test_what_the_catalogue_knows_of_a_switch_error_becomes_fields(code: str, expected: dict[str, str]) -> None:
+    """In the driver's line and in the fabric manager's."""
+    driver = f"nvidia-nvswitch2: SXid (PCI:0000:07:00.0): {code}, Non-fatal, Link 47 something"
+    manager = f"detected NVSwitch non-fatal error {code} on fid 0 on NVSwitch pci bus id 00000000:86:00.0 port 61"
+    for line in (driver, manager):
+        (signal,) = [s for s in SCANNER.match(LogRecord(line, pasted=True)) if "sxid" in s.fields]
+        assert expected == {name: value for name, value in signal.fields.items() if name.startswith("sxid_")}
+
+
+def test_what_the_driver_printed_is_never_replaced_by_what_was_decoded() -> None:
+    """A group of the pattern is the line's own word."""
+    fields = xid("NVRM: Xid (PCI:0000:b3:00): 13, pid=7, name=a, Graphics SM Warp Exception on (GPC 7, TPC 4, SM 0): x")
+
+    assert fields is not None
+    assert ("7", "a", "13") == (fields["pid"], fields["name"], fields["xid"])
+
+
+def test_a_log_without_an_xid_reads_no_table() -> None:
+    """A sweep of a healthy node must not pay for what only a fault needs."""
+    program = (
+        "import sys\nfrom probes.model import LogRecord\nfrom triage.rulebook.load import load\n"
+        "from triage.scanner import Scanner\nscanner = Scanner(load())\n"
+        "scanner.match(LogRecord('pcieport 0000:4d:01.0: AER: Corrected error received: 0000:4e:00.0'))\n"
+        "assert not {'triage.catalog', 'triage.decode'} & sys.modules.keys()\n"
+        "scanner.match(LogRecord('NVRM: Xid (PCI:0000:b3:00): 79, x'))\nassert 'triage.decode' in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=RULES.parent, check=False
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
 
 
 def test_a_user_program_cannot_forge_a_kernel_line() -> None:

@@ -11,20 +11,22 @@ from triage.cli.options import Parser
 
 def parser() -> Parser:
     """Return the parser of this verb."""
+    from triage.schema import SCHEMAS
+
     parsed = Parser(
         "schema",
         "Print a JSON Schema (2020-12). The report's holds those of the NDJSON lines too, under $defs.",
-        "gpu-triage schema report > report.v1.json",
+        "gpu-triage schema report > report.v1.json\ngpu-triage schema xid",
         "0 done   2 bad arguments",
     )
-    parsed.add_argument("of", choices=("report",), help="whose schema")
+    parsed.add_argument("of", choices=tuple(SCHEMAS), help="whose schema")
     return parsed
 
 
 def main(words: Sequence[str]) -> int:
     """Print the schema file as it stands."""
-    parser().parse_args(words)
-    from triage.schema import REPORT
+    args = parser().parse_args(words)
+    from triage.schema import SCHEMAS
 
-    output.write(REPORT.read_text(encoding="utf-8"))
+    output.write(SCHEMAS[args.of].read_text(encoding="utf-8"))
     return DONE

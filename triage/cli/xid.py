@@ -8,33 +8,44 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from probes.model import LogRecord
 from triage.cli import output
 from triage.cli.exits import DONE, Refused
-from triage.cli.options import Parser, add_output, add_rules, look
+from triage.cli.options import Parser, add_output, add_rules, look, overlays
 from triage.cli.reports import load_rulebook
-from triage.model import Signal
-from triage.rulebook.model import Rulebook, Seen
+from triage.rulebook.model import Rulebook
 
 MOST_PASTED = 1 << 20
 """Bytes taken from standard input; whoever has more has a log for `explain`."""
+LONGEST_CODE = 6
+"""Digits that are taken for a code; the largest known code of any kind has five."""
 
-_CODE = re.compile(r"(?:xid[\s:#-]*)?([0-9]{1,6})", re.IGNORECASE)
+_CODE = re.compile(rf"(?P<switch>s)?(?:xid[\s:#-]*)?(?P<code>[0-9]{{1,{LONGEST_CODE}}})", re.IGNORECASE | re.ASCII)
+_INIT = re.compile(r"\(?0x[0-9a-f]{1,8}:0x[0-9a-f]{1,8}(?::[0-9]{1,6})?\)?", re.IGNORECASE | re.ASCII)
 
 
 def parser() -> Parser:
     """Return the parser of this verb."""
     parsed = Parser(
         "xid",
-        "Say what an Xid code means, or everything that a pasted log line says.",
+        "Say what a code means, or everything that pasted log lines say; offline, and where public sources disagree.",
         """
 gpu-triage xid 79
+gpu-triage xid --sxid 20034
+gpu-triage xid 0x62:0x40:2168
 gpu-triage xid 'NVRM: Xid (PCI:0000:4e:00): 79, pid=811, name=python, GPU has fallen off the bus.'
 gpu-triage xid - < a-few-lines.txt
 """,
         "0 done, whether or not it is known   2 bad arguments or rulebook",
     )
-    parsed.add_argument("what", nargs="+", metavar="CODE|LINE", help="a code, a line of a log, or - for standard input")
+    parsed.add_argument(
+        "what", nargs="*", metavar="CODE|LINE", help="codes, a line of a log, or - for lines from standard input"
+    )
+    parsed.add_argument(
+        "--sxid", action="append", default=[], metavar="CODE", help="an NVSwitch error number; repeatable"
+    )
+    parsed.add_argument(
+        "--driver", metavar="VERSION", help="the driver that wrote the line (575.57.08), where the line's form needs it"
+    )
     add_output(parsed, ("text", "json"))
     add_rules(parsed)
     return parsed
@@ -43,109 +54,97 @@ gpu-triage xid - < a-few-lines.txt
 def main(words: Sequence[str]) -> int:
     """Look it up and print it."""
     args = parser().parse_args(words)
-    asked = " ".join(args.what)
-    rulebook = load_rulebook(args.rules)
-    code = _CODE.fullmatch(asked.strip())
-    if code is not None:
-        lines, xids = [], [_bare(int(code[1]), rulebook)]
-    else:
-        lines = _signals(asked, rulebook)
-        xids = list({signal.fields["xid"]: signal for signal in lines if "xid" in signal.fields}.values())
-    found: dict[str, Any] = {
-        "schema_version": 1,
-        "kind": "xid",
-        "lines": [_line(signal, rulebook) for signal in lines],
-        "xids": [_entry(signal, rulebook) for signal in xids],
-    }
+    if not args.what and not args.sxid:
+        raise Refused("nothing to explain: give a code, a line, or - for standard input (see `gpu-triage xid --help`)")
+    rulebook = load_rulebook(args.rules, overlays(args))
+    told = _told(args, rulebook)
     if args.format == "json":
         from triage.render.machine import to_json
 
-        output.write(to_json(found))
+        output.write(to_json(told))
     else:
-        output.write(_text(found, args))
+        from triage.render.xid import render
+
+        output.write(render(told, look(args)))
     return DONE
 
 
-def _signals(asked: str, rulebook: Rulebook) -> list[Signal]:
+def _told(args: Any, rulebook: Rulebook) -> dict[str, Any]:
+    from triage import decode
+    from triage.catalog_entry import told
+
+    asked = " ".join(args.what).strip()
+    sxids = [_switch_code(word) for word in args.sxid]
+    notices: list[str] = []
+    codes = [_CODE.fullmatch(asked)] if _CODE.fullmatch(asked) else [_CODE.fullmatch(word) for word in args.what]
+    if not asked:
+        return told(rulebook, sxids=sxids)
+    if all(codes):
+        xids = _sorted_out([match for match in codes if match], sxids, notices, rulebook)
+        return told(rulebook, xids=xids, sxids=sxids, notices=notices)
+    if _INIT.fullmatch(asked):
+        failure = decode.init_failure(f"({asked.strip('()')})")
+        return told(rulebook, init=[failure] if failure else [], sxids=sxids)
+    return _of_lines(asked, args.driver, rulebook, sxids)
+
+
+def _switch_code(word: str) -> int:
+    match = _CODE.fullmatch(word.strip())
+    if match is None:
+        raise Refused(f"argument --sxid: '{word}' is not a number of at most {LONGEST_CODE} digits")
+    return int(match["code"])
+
+
+def _sorted_out(codes: Sequence[re.Match[str]], sxids: list[int], notices: list[str], rulebook: Rulebook) -> list[int]:
+    """Return the codes that are meant as Xids; those that can only be NVSwitch errors are added to `sxids`."""
+    from triage import catalog
+    from triage.catalog_entry import LARGEST_XID
+
+    xids = []
+    for match in codes:
+        code = int(match["code"])
+        if match["switch"]:
+            sxids.append(code)
+        elif code not in rulebook.xids and code in catalog.sxids():
+            sxids.append(code)
+            notices.append(f"{code} is no known Xid but a known SXid, an error of an NVSwitch; it is told as that.")
+        else:
+            xids.append(code)
+            if not 0 < code <= LARGEST_XID:
+                notices.append(f"No driver prints an Xid {code}: they go from 1 to a few hundred.")
+    return xids
+
+
+def _of_lines(asked: str, version: str | None, rulebook: Rulebook, sxids: list[int]) -> dict[str, Any]:
     from io import BytesIO
 
+    from triage.assess import assess
+    from triage.catalog_entry import told
     from triage.intake import Intake
     from triage.scanner import Scanner
 
     if asked == "-":
         if sys.stdin is None:
             raise Refused("standard input is closed, and - means to read it")
-        pasted = sys.stdin.buffer.read(MOST_PASTED)
+        pasted = sys.stdin.buffer.read(MOST_PASTED + 1)
     else:
         pasted = asked.encode("utf-8", "surrogateescape")
-    records = Intake(["-"], now=time.time(), tz_offset=0.0, stdin=BytesIO(pasted + b"\n"))
-    return list(Scanner(rulebook).scan(records))
-
-
-def _bare(code: int, rulebook: Rulebook) -> Signal:
-    fields = {"xid": str(code), "known": "yes" if code in rulebook.xids else "no"}
-    entry = rulebook.xids.get(code)
-    if entry is not None:
-        fields |= {"group": entry.group, "bucket": entry.bucket}
-    return Signal("xid", None, fields, LogRecord(""))
-
-
-def _line(signal: Signal, rulebook: Rulebook) -> dict[str, Any]:
-    says = next((p.says for p in rulebook.signals if p.id.partition("#")[0] == signal.name), None)
-    return {"signal": signal.name, "says": says, "device": signal.pci, "fields": dict(signal.fields)}
-
-
-def _entry(signal: Signal, rulebook: Rulebook) -> dict[str, Any]:
-    code = int(signal.fields["xid"])
-    entry = rulebook.xids.get(code)
-    known = {"mnemonic": None, "meaning": None, "bucket": None, "group": None} if entry is None else entry._asdict()
-    return {"code": code, "known": entry is not None, **known, "rules": _rules(signal, rulebook)}
-
-
-def _rules(signal: Signal, rulebook: Rulebook) -> list[dict[str, str]]:
-    from triage.clauses import selected
-    from triage.timeline import Timeline
-
-    alone = Timeline((signal,), {signal.name: (signal,)}, {}, ())
-    return [
-        {"id": rule.id, "title": rule.title, "severity": rule.severity}
-        for rule in rulebook.rules
-        if any(isinstance(clause, Seen) and selected(clause.select, alone) for clause in rule.trigger.any)
-    ]
-
-
-def _text(found: dict[str, Any], args: Any) -> str:
-    from triage.render.layout import fill
-
-    drawn = look(args)
-    lines: list[str] = []
-    for line in found["lines"]:
-        device = f"on {line['device']}" if line["device"] else ""
-        lines += fill(drawn, [("strong", line["signal"]), ("", device)] if device else [("strong", line["signal"])])
-        lines += fill(drawn, [("", line["says"])], "  ") if line["says"] else []
-        fields = ", ".join(f"{name} {value}" for name, value in line["fields"].items())
-        lines += fill(drawn, [("faint", fields)], "  ") if fields else []
-    for xid in found["xids"]:
-        lines += [""] * bool(lines) + _xid_lines(xid, drawn)
+    notices = []
+    if len(pasted) > MOST_PASTED:
+        pasted = pasted[:MOST_PASTED].rpartition(b"\n")[0]
+        notices.append("Only the first MiB was read; `gpu-triage explain` reads logs of any size.")
+    now = time.time()
+    records = list(Intake(["-"], now=now, tz_offset=0.0, stdin=BytesIO(pasted + b"\n")))
+    lines = list(Scanner(rulebook).scan(records))
     if not lines:
-        lines = ["No pattern of the rulebook knows this line."]
-    return "\n".join(lines) + "\n"
-
-
-def _xid_lines(xid: dict[str, Any], drawn: Any) -> list[str]:
-    from triage.render.layout import fill
-
-    if not xid["known"]:
-        lines = fill(
-            drawn, [("strong", f"Xid {xid['code']}"), ("", "is not in the catalogue: nothing public is known.")]
-        )
-    else:
-        lines = fill(drawn, [("strong", f"Xid {xid['code']}"), ("", xid["mnemonic"])])
-        lines += fill(drawn, [("", xid["meaning"])], "  ")
-        lines += fill(
-            drawn, [("", f"NVIDIA's bucket: {xid['bucket'] or 'none'}; group: {xid['group'] or 'none'}")], "  "
-        )
-    for rule in xid["rules"]:
-        said = [("", "rule"), ("strong", rule["id"]), (rule["severity"], f"({rule['severity']})"), ("", rule["title"])]
-        lines += fill(drawn, said, "  ", "    ")
-    return lines + ([] if xid["rules"] else ["  No rule is triggered by it."])
+        notices.append("No pattern of the rulebook knows this line.")
+    versions = [s.fields["fact_driver_version"] for s in lines if "fact_driver_version" in s.fields]
+    found = assess(rulebook, records, (), (), node=None, now=now)
+    return told(
+        rulebook,
+        lines=lines,
+        found=found,
+        sxids=sxids,
+        notices=notices,
+        version=version or (versions[0] if versions else None),
+    )

@@ -23,6 +23,7 @@ from typing import Any
 
 import re2
 
+from triage.decode import FIELDS, SWITCH_FIELDS
 from triage.rulebook.literals import single_cases
 from triage.rulebook.load import MADE_IN_CODE
 from triage.rulebook.model import (
@@ -46,8 +47,10 @@ from triage.scanner import flat, signal_name
 SENTENCE_LIMIT = 140
 """Characters of a `why`: two lines of a narrow terminal."""
 
-ADDED_TO_XIDS = frozenset({"known", "group", "bucket"})
-"""Fields that the scanner adds to an Xid from the catalogue."""
+ADDED_TO_XIDS = frozenset({"known", "group", "bucket", "own_rule"}) | FIELDS
+"""Fields that the scanner adds to an Xid: from the catalogue, from the rules and from its text."""
+ADDED_TO = {"xid": ADDED_TO_XIDS, "sxid": SWITCH_FIELDS}
+"""Fields that the scanner adds to a signal that has a group of this name."""
 
 _READ_BY_CODE = re.compile(r"\(\?P<(?:fact_\w+|uuid|serial)>")
 """Groups that make a signal useful without any rule: what they say goes into the inventory."""
@@ -186,7 +189,7 @@ def _fields(patterns: Iterable[SignalPattern]) -> Mapping[str, frozenset[str]]:
     for pattern in patterns:
         name = signal_name(pattern.id)
         groups = frozenset(re.findall(r"\(\?P<(\w+)>", pattern.match))
-        fields[name] = fields.get(name, frozenset()) | groups | (ADDED_TO_XIDS if "xid" in groups else frozenset())
+        fields[name] = fields.get(name, frozenset()) | groups.union(*(ADDED_TO.get(group, ()) for group in groups))
     return fields
 
 

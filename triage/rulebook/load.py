@@ -4,6 +4,7 @@
     rules/signals/*.yaml         what lines mean
     rules/catalog/xid.yaml       what is publicly known of each Xid
     rules/catalog/modules.yaml   whose code a symbol is
+    rules/calibration.yaml       what confidence is shown for a computed one (it may be absent)
     rules/*.yaml                 one rule each, named after its id
 
 Files are first held against their schemas; what can then be relied on is
@@ -14,11 +15,14 @@ here: the scanner does that once for all, and `triage.rulebook.lint` checks each
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from triage.rulebook import convert
+from triage.rulebook import convert, overlay
 from triage.rulebook.model import Cause, Place, Rulebook, SignalPattern, XidEntry
 from triage.rulebook.problems import Problem, RulebookError, shown
 from triage.rulebook.shape import check, schema
@@ -31,6 +35,12 @@ RULES = Path(__file__).resolve().parents[2] / "rules"
 
 MADE_IN_CODE = frozenset({"crash"})
 """Signals that no pattern makes: `triage.crash` puts them together from several lines."""
+
+CALIBRATION = "calibration.yaml"
+"""The one file at the top that may be absent: then confidence is shown as computed."""
+
+DECODED_WITH = ("nvlink-registers.yaml", "nvlink5.yaml", "recovery-actions.yaml")
+"""Shipped catalogues that the scanner reads on demand; the digest covers them, for rules ask for what they say."""
 
 NO_CAUSE = frozenset({"undetermined", "none", "trigger"})
 """Words that mean something else where a cause may be named."""
@@ -46,16 +56,25 @@ class _Files(NamedTuple):
     rules: Mapping[str, Document | None]
     broken: frozenset[str]
     digest: str
+    calibration: Document | None = None
 
 
-def load(root: Path | None = None) -> Rulebook:
+def load(root: Path | None = None, overlays: Sequence[Path] = (), now: float | None = None) -> Rulebook:
     """Load the rulebook of a directory; without one, that of the program.
+
+    Args:
+        root: a directory laid out like `rules/`.
+        overlays: folders of site rules, applied in this order.
+        now: epoch seconds, by which a change of a site has expired; the clock's if not said.
 
     Raises:
         RulebookError: if anything is wrong, with every problem and its place.
     """
     problems: list[Problem] = []
     files = _read(RULES if root is None else root, problems)
+    sites = [overlay.read_site(folder, problems) for folder in overlays]
+    if sites:
+        files = _with_sites(files, sites, problems)
     words, causes, verdict = _causes(files, problems)
     signals = list(_signals(files, problems))
     names = convert.Names(
@@ -79,6 +98,9 @@ def load(root: Path | None = None) -> Rulebook:
             )
     xids = _xids(files, problems)
     modules = _modules(files, problems)
+    calibration = _calibration(files, problems)
+    today = datetime.fromtimestamp(time.time() if now is None else now, timezone.utc).date()
+    site = overlay.changed(rules, sites, names, today, problems)
     if problems:
         raise RulebookError(problems)
     return Rulebook(
@@ -87,12 +109,29 @@ def load(root: Path | None = None) -> Rulebook:
         independent_groups=int(verdict["independent_groups"]),
         cap=verdict["cap"],
         signals=tuple(signals),
-        rules=tuple(rules),
+        rules=site.rules,
         xids=xids,
         digest=files.digest,
         modules=modules,
         decisive=words["decisive"],
         strong=words["strong"],
+        words=words,
+        origins=site.origins,
+        notices=site.notices,
+        calibration=calibration,
+    )
+
+
+def _with_sites(files: _Files, sites: Sequence[overlay.Site], problems: list[Problem]) -> _Files:
+    """Add the rules and signals of sites to those of the program."""
+    digest = hashlib.sha256(files.digest.encode())
+    for site in sites:
+        digest.update(site.digest)
+    return files._replace(
+        signals=(*files.signals, *(document for site in sites for document in site.signals)),
+        rules={**files.rules, **overlay.added(files.rules, sites, problems)},
+        broken=files.broken.union(*(site.broken for site in sites)),
+        digest=digest.hexdigest(),
     )
 
 
@@ -115,11 +154,15 @@ def _read(root: Path, problems: list[Problem]) -> _Files:
 
     # In the order of their relative paths, which the digest needs.
     paths = {"catalog/modules.yaml": "modules.v1", "catalog/xid.yaml": "xid.v1", "causes.yaml": "causes.v1"}
-    paths.update((file.name, "rule.v1") for file in root.glob("*.yaml") if file.name != "causes.yaml")
+    paths.update((file.name, "rule.v1") for file in root.glob("*.yaml") if file.name not in paths)
+    if (root / CALIBRATION).is_file():
+        paths[CALIBRATION] = "calibration.v1"
     paths.update((f"signals/{file.name}", "signals.v1") for file in (root / "signals").glob("*.yaml"))
     if not root.is_dir():
         raise RulebookError([Problem(Place(str(root), 1, 1), "is not a directory")])
     parsed = {path: one(root / path, kind) for path, kind in sorted(paths.items())}
+    for name in DECODED_WITH:
+        digest.update((RULES / "catalog" / name).read_bytes())
     return _Files(
         causes=parsed["causes.yaml"],
         modules=parsed["catalog/modules.yaml"],
@@ -130,6 +173,7 @@ def _read(root: Path, problems: list[Problem]) -> _Files:
         rules={path.removesuffix(".yaml"): parsed[path] for path in parsed if paths[path] == "rule.v1"},
         broken=frozenset(broken),
         digest=digest.hexdigest(),
+        calibration=parsed.get(CALIBRATION),
     )
 
 
@@ -217,3 +261,15 @@ def _modules(files: _Files, problems: list[Problem]) -> Mapping[str, str]:
                 problems.append(Problem(place, f"{shown(prefix)} belongs to {modules[prefix]} already"))
             modules[prefix] = module
     return modules
+
+
+def _calibration(files: _Files, problems: list[Problem]) -> tuple[tuple[float, float], ...]:
+    document = files.calibration
+    if document is None or document.path in files.broken:
+        return ()
+    knots = [(float(knot["raw"]), float(knot["shown"])) for knot in document.root["table"]]
+    for index, (one, other) in enumerate(pairwise(knots), 1):
+        if other[0] <= one[0] or other[1] < one[1]:
+            place = document.place("table", index)
+            problems.append(Problem(place, "the table must rise: more computed is never shown as less"))
+    return tuple(knots)

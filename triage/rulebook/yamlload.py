@@ -39,7 +39,7 @@ except ImportError:  # PyYAML built without libyaml: same events, slower
     from yaml import SafeLoader as _Parser
 
 MAX_BYTES = 1 << 20
-"""Largest file that is read.  The Xid catalogue, the largest one shipped, has a fiftieth of it."""
+"""Largest file that is read.  The SXid catalogue, the largest one shipped, has a tenth of it."""
 MAX_DEPTH = 16
 """Deepest nesting.  A rule needs six levels."""
 

@@ -1,19 +1,28 @@
-"""`schema report` prints the file that ships."""
+"""`schema` prints the files that ship."""
 
 from __future__ import annotations
 
 import json
 
 import jsonschema  # type: ignore[import-untyped]
+import pytest
 
 from tests.triage.cli.conftest import Run
-from triage.schema import REPORT
+from triage.schema import SCHEMAS
 
 
-def test_the_schema_that_is_printed_is_the_one_that_ships(run: Run) -> None:
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_schema_that_is_printed_is_the_one_that_ships(name: str, run: Run) -> None:
     """Byte for byte, and it is a schema."""
-    done = run("schema", "report")
+    done = run("schema", name)
 
     assert (0, "") == (done.returncode, done.stderr)
-    assert REPORT.read_text(encoding="utf-8") == done.stdout
+    assert SCHEMAS[name].read_text(encoding="utf-8") == done.stdout
     jsonschema.Draft202012Validator.check_schema(json.loads(done.stdout))
+
+
+def test_what_is_told_of_codes_fits_its_schema(run: Run) -> None:
+    """Through the command, as a program would read it."""
+    told = json.loads(run("xid", "79", "--sxid", "20034", "--format", "json").stdout)
+
+    jsonschema.Draft202012Validator(json.loads(SCHEMAS["xid"].read_text())).validate(told)

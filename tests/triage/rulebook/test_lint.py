@@ -35,6 +35,12 @@ def test_nothing_is_wrong_with_a_sound_rulebook(root: Path) -> None:
     assert [] == lint(load(root))
 
 
+@pytest.mark.parametrize("field", ["known", "own_rule", "hw_sw", "nvlink_severity", "containment", "gpc_tpc_sm"])
+def test_rules_may_ask_for_what_the_scanner_adds_to_an_xid(field: str, linted: Linted) -> None:
+    """From the catalogue, from the rules and from the text."""
+    assert [] == linted(EXCEPTION, ("where: {text: 'Exception|Fault'}", f"where: {{{field}: 'y'}}"))
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "messages"),
     [

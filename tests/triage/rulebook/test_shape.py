@@ -18,20 +18,48 @@ from triage.rulebook.load import RULES
 from triage.rulebook.shape import ANNOTATIONS, KEYWORDS, SCHEMAS, check, schema
 from triage.rulebook.yamlload import Document, parse, read
 
-NAMES = ("causes.v1", "modules.v1", "rule.v1", "signals.v1", "xid.v1")
+CATALOG = ("nvlink-registers", "nvlink5", "recovery-actions", "rminit", "sxid", "xid-buckets", "xid-details")
+NAMES = (
+    *(f"{name}.v1" for name in CATALOG),
+    "calibration.v1",
+    "causes.v1",
+    "modules.v1",
+    "overlay.v1",
+    "rule.v1",
+    "signals.v1",
+    "xid.v1",
+)
 SHIPPED = [
     (RULES / "causes.yaml", "causes.v1"),
     (RULES / "catalog" / "modules.yaml", "modules.v1"),
     (RULES / "catalog" / "xid.yaml", "xid.v1"),
     *((file, "rule.v1") for file in sorted(RULES.glob("*.yaml")) if file.name != "causes.yaml"),
     *((file, "signals.v1") for file in sorted((RULES / "signals").glob("*.yaml"))),
+    *((RULES / "catalog" / f"{name}.yaml", f"{name}.v1") for name in CATALOG),
 ]
 SMALL_XIDS = (
     "schema: 1\nsource: ['https://x.org/a']\n"
     "xids: [{code: 79, mnemonic: A_B, meaning: Lost, bucket: '', group: pcie}]\n"
 )
 SMALL_MODULES = "schema: 1\nmodules: {nvidia: [nv_, rm_]}\n"
+SMALL_OVERLAY = """schema: 1
+extends: gpu-off-bus
+why: Ours.
+until: 2027-01-01
+set:
+  severity: info
+  lasts: 2h
+  look: {before: 1h}
+  trigger: {supports: {site: weak}}
+  evidence:
+    hot: {at_least: 85.5, within: 2s, supports: {site: none}, otherwise: {opposes: {hardware: weak}}}
+"""
+DISABLE = "schema: 1\nextends: gpu-off-bus\ndisable: {why: Ours., until: 2027-01-01}\n"
+SMALL_CALIBRATION = "schema: 1\nsource: x\ntable: [{raw: 0.5, shown: 0.6}, {raw: 0.9, shown: 0.9}]\n"
 SOUND = [
+    (SMALL_OVERLAY, "overlay.v1"),
+    (DISABLE, "overlay.v1"),
+    (SMALL_CALIBRATION, "calibration.v1"),
     (OFF_BUS, "rule.v1"),
     (EXCEPTION, "rule.v1"),
     (SIGNALS, "signals.v1"),
