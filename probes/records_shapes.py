@@ -159,8 +159,12 @@ class Shapes:
         return Head(text, monotonic=mono)
 
     def _ctime(self, found: re.Match[str]) -> Optional[Head]:
-        month, day, clock, _, year, text = found.groups()
-        return Head(_one_blank_less(text), at=self.clock.in_year(int(year), month, day, clock))
+        month, day, clock, _, year, rest = found.groups()
+        head = Head(_one_blank_less(rest), at=self.clock.in_year(int(year), month, day, clock))
+        journal = _JOURNAL_HOST.match(head.message)
+        if journal and journal[2]:  # a collector put host and tag behind the stamp of `dmesg -T`
+            return head._replace(message=journal[5], identifier="kernel", host=journal[1])
+        return head
 
     def _minute(self, found: re.Match[str]) -> Optional[Head]:
         return Head(_one_blank_less(found[4]), at=self.clock.yearless(found[1], found[2], found[3]))

@@ -71,10 +71,12 @@ class Scanner:
         self._service = _compile(tuple(p for p in rulebook.signals if p.source != "kernel"))
         self._pasted = _compile(rulebook.signals)
         self.plain = 0
+        self.crashes = Crashes(self._modules)
+        """The crash that `scan` is putting together, if there is one."""
 
     def scan(self, records: Iterable[LogRecord]) -> Iterator[Signal]:
         """Yield the signals of these records in their order, crashes put together from their lines."""
-        crashes = Crashes(self._modules)
+        crashes = self.crashes = Crashes(self._modules)
         for record in records:
             signals = self.match(record)
             if not signals:

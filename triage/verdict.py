@@ -7,6 +7,7 @@ same fact must not be counted twice.  Nothing else happens here.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
 from triage.model import UNDETERMINED, Evidence, Verdict
@@ -64,6 +65,29 @@ def families(by_leaf: Mapping[str, float], rulebook: Rulebook) -> dict[str, floa
     return dict(sorted(by_family.items(), key=lambda pair: -pair[1]))
 
 
+def shown(share: float, rulebook: Rulebook) -> float:
+    """Return the confidence that is shown for a computed probability: by the calibration if there is one, capped."""
+    table = rulebook.calibration
+    if table:
+        place = min(max(bisect_right(table, (share, 1.0)), 1), len(table) - 1)
+        (low, at_low), (high, at_high) = table[place - 1], table[place]
+        inside = min(max(share, low), high)
+        share = at_low + (at_high - at_low) * (inside - low) / (high - low)
+    return min(share, rulebook.cap)
+
+
+def carriers(evidence: Sequence[Evidence], rulebook: Rulebook, family: str, share: float) -> tuple[str, ...]:
+    """Return the groups without which the family would be less probable, in the order they were asked."""
+    groups = dict.fromkeys(item.group for item in evidence if item.points)
+    without = {group: families(probabilities(sums(evidence, group), rulebook), rulebook) for group in groups}
+    return tuple(group for group in groups if share - without[group].get(family, 0.0) > MOVED)
+
+
+def decisive(evidence: Iterable[Evidence], rulebook: Rulebook, leaf: str) -> bool:
+    """Return whether one item alone may decide for the leaf."""
+    return any(item.points.get(leaf, 0) >= rulebook.decisive for item in evidence)
+
+
 def decide(evidence: Sequence[Evidence], rulebook: Rulebook) -> Verdict:
     """Weigh the evidence.
 
@@ -76,18 +100,13 @@ def decide(evidence: Sequence[Evidence], rulebook: Rulebook) -> Verdict:
     family = next(iter(by_family))
     share = by_family[family]
     leaf = next(name for name in by_leaf if rulebook.causes[name].family == family)
-    groups = {item.group for item in evidence if item.points}
-    carrying = 0
-    for group in groups:
-        rest = families(probabilities(sums(evidence, group), rulebook), rulebook)
-        carrying += share - rest.get(family, 0.0) > MOVED
-    decisive = any(item.points.get(leaf, 0) >= rulebook.decisive for item in evidence)
+    carrying = carriers(evidence, rulebook, family, share)
     decided = (
         share >= rulebook.at_least
         and by_leaf[leaf] >= LEAF_SHARE * share
-        and (carrying >= rulebook.independent_groups or decisive)
+        and (len(carrying) >= rulebook.independent_groups or decisive(evidence, rulebook, leaf))
     )
-    confidence = min(share, rulebook.cap)
+    confidence = shown(share, rulebook)
     if not decided:
         return Verdict(UNDETERMINED, None, confidence, by_family, by_leaf)
     return Verdict(family, leaf, confidence, by_family, by_leaf)

@@ -230,3 +230,12 @@ def test_a_crash_that_the_kernel_reports_of_a_program_is_the_kernels() -> None:
     line = "llama-server[80906]: segfault at 204803fe0 ip 00007f00399189d7 sp 00007ffc4a6104f0 error 4 in libcuda.so"
 
     assert (True, line) == (only(line).kernel, only(line).message)
+
+
+def test_a_host_and_tag_behind_the_stamp_of_dmesg_are_no_part_of_the_message() -> None:
+    """Collectors write `[Sun Dec  1 14:54:40 2024] node kernel: text`."""
+    line = b"[Sun Dec  1 14:54:40 2024] node7 kernel: mlx5_core 0000:5c:00.0: insufficient power"
+    (record,) = parse_lines([line], origin="-", year_hint=1.8e9)
+
+    assert "mlx5_core 0000:5c:00.0: insufficient power" == record.message
+    assert (True, "node7") == (record.kernel, record.host)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from triage.evaluate import Outcome, as_text, evaluate, figures, judge
+from triage.evaluate import distinct, evaluate, explain_text, judge, reweighed
+from triage.figures import Outcome
+from triage.render.figures import details, side_by_side
 from triage.rulebook.load import load
 
 RULEBOOK = load()
@@ -16,6 +19,7 @@ MISMATCH = (
     "NVRM: API mismatch: the client has the version 535.54.03, but\nNVRM: this kernel module has the version 530.30.02."
 )
 OFF_BUS = "NVRM: Xid (PCI:0000:4e:00): 79, GPU has fallen off the bus."
+REMAPPED = "NVRM: Xid (PCI:0000:9d:00): 64, Row Remapper Error: (0x1) - All reserved rows for bank are remapped"
 
 
 def case(log: str | None, cause: str, **more: Any) -> Outcome:
@@ -43,8 +47,7 @@ def test_finding_nothing_is_missed_unless_there_was_nothing() -> None:
 
 def test_the_incident_on_the_named_gpu_is_looked_at() -> None:
     """Not the first one, where a log has several."""
-    repair = "NVRM: Xid (PCI:0000:9d:00): 64, Row Remapper Error: (0x1) - All reserved rows for bank are remapped"
-    log = f"{OFF_BUS}\n{repair}"
+    log = f"{OFF_BUS}\n{REMAPPED}"
 
     assert "hardware.gpu" == case(log, "hardware", gpu_bdf="0000:9d:00.0").leaf
     assert "undetermined" == case(log, "hardware").leaf
@@ -55,35 +58,32 @@ def test_a_case_without_a_log_is_skipped() -> None:
     assert "skipped" == case(None, "hardware").result
 
 
-def outcome(result: str, leaf: str, confidence: float, cause: str = "hardware", grade: str = "A") -> Outcome:
-    known = grade != "D" and cause != "unknown"
-    return Outcome("x", cause, (cause,), known, grade, result, leaf, leaf, confidence, result == "right", "", ())
-
-
-def test_the_figures_are_shares_of_the_right_wholes() -> None:
-    """Coverage is of the known, accuracy of the decided."""
-    result = figures(
-        [
-            outcome("right", "hardware.gpu", 0.85),
-            outcome("right", "hardware.gpu", 0.95),
-            outcome("wrong", "workload", 0.95),
-            outcome("open", "undetermined", 0.5),
-            outcome("wrong", "workload", 0.99, grade="D"),
-            outcome("right", "undetermined", 0.5, cause="unknown", grade="D"),
-            outcome("wrong", "workload", 0.9, cause="unknown", grade="D"),
-        ]
+def test_reweighing_is_what_reading_again_would_give() -> None:
+    """What was seen does not depend on what it is worth."""
+    log = f"{OFF_BUS}\n{REMAPPED}"
+    heavy = tuple(
+        rule._replace(trigger=rule.trigger._replace(points={"hardware.power": 7})) if rule.id == "gpu-off-bus" else rule
+        for rule in RULEBOOK.rules
     )
+    other = RULEBOOK._replace(rules=heavy)
+    again, weighed = explain_text(other, log), reweighed(explain_text(RULEBOOK, log), other)
 
-    assert (4, 3, 2, 1, 1) == (result.known, result.decided, result.right, result.wrong, result.confident_wrong)
-    assert (0.75, 0.5) == (result.coverage, result.unknown_left_open)
-    assert pytest.approx(2 / 3) == result.accuracy
+    assert [i.verdict for i in again.incidents] == [i.verdict for i in weighed.incidents]
+    assert [(i.rule, i.severity, i.evidence) for i in again.incidents] == [
+        (i.rule, i.severity, i.evidence) for i in weighed.incidents
+    ]
+    assert "hardware.power" in {i.verdict.leaf for i in weighed.incidents}
 
 
-def test_the_calibration_error_is_the_gap_between_said_and_right() -> None:
-    """Two at 0.85 of which one was right are off by 0.35."""
-    result = figures([outcome("right", "hardware.gpu", 0.85), outcome("wrong", "workload", 0.85)])
+def test_logs_that_differ_only_in_numbers_are_one() -> None:
+    """A corpus put together from several counts each incident once."""
+    cases: list[dict[str, Any]] = [
+        {"id": "a", "log": "[1.0] NVRM: Xid 79"},
+        {"id": "b", "log": "[22.5]  NVRM: Xid 31"},
+        {"id": "c", "log": None},
+    ]
 
-    assert pytest.approx(0.35) == result.calibration_error
+    assert ["a", "c"] == [case["id"] for case in distinct(cases)]
 
 
 def test_a_corpus_is_read_from_a_file_and_the_misses_are_listed(tmp_path: Path) -> None:
@@ -94,8 +94,8 @@ def test_a_corpus_is_read_from_a_file_and_the_misses_are_listed(tmp_path: Path) 
 
     result, outcomes = evaluate(RULEBOOK, corpus)
 
-    text = as_text(result, outcomes)
-    assert "confident wrong   1" in text
+    text = f"{side_by_side({'rules': result})}\n{details(result, outcomes)}"
+    assert re.search(r"confident wrong +1", text)
     assert "wrong    a: is hardware [C], said system.configuration" in text
     assert "versions-differ: {'system.configuration': 7}" in text
 

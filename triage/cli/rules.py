@@ -1,19 +1,18 @@
-"""`gpu-triage rules`: the rulebook listed, shown, linted, tested and measured."""
+"""`gpu-triage rules`: the rulebook listed, shown, linted and tested; what measures it is in `rules_measure`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from triage.cli import output
-from triage.cli.exits import DONE, FOUND, USAGE, Refused
-from triage.cli.options import Parser, add_rules
+from triage.cli import output, rules_explain, rules_measure
+from triage.cli.exits import DONE, FOUND, Refused
+from triage.cli.options import Parser, add_rules, overlays
 from triage.cli.reports import load_rulebook
 from triage.render.safe import safe
 from triage.rulebook.model import Rulebook
 
-SCHEMAS = ("rule", "causes", "signals", "xid", "modules")
+SCHEMAS = ("rule", "causes", "signals", "xid", "modules", "overlay", "calibration")
 EXITS = """
 0 done, nothing wrong          1 a test failed or there is none, or lint found an error
 2 bad arguments, or the rulebook cannot be loaded
@@ -68,7 +67,7 @@ def _add_ids(parser: Parser) -> None:
 
 
 def _list(args: Any) -> int:
-    rulebook = load_rulebook(args.rules)
+    rulebook = load_rulebook(args.rules, overlays(args))
     from triage.rulebook.show import list_text
 
     _write(list_text(rulebook))
@@ -81,7 +80,7 @@ def _add_id(parser: Parser) -> None:
 
 
 def _show(args: Any) -> int:
-    rulebook = load_rulebook(args.rules)
+    rulebook = load_rulebook(args.rules, overlays(args))
     (wanted,) = _ids(rulebook, [args.id])
     from triage.rulebook.show import show_text
 
@@ -90,7 +89,7 @@ def _show(args: Any) -> int:
 
 
 def _lint(args: Any) -> int:
-    rulebook = load_rulebook(args.rules)
+    rulebook = load_rulebook(args.rules, overlays(args))
     from triage.rulebook.lint import lint
 
     problems = sorted(lint(rulebook))
@@ -103,7 +102,7 @@ def _lint(args: Any) -> int:
 def _test(args: Any) -> int:
     from triage.rulebook.try_rules import run_tests
 
-    rulebook = load_rulebook(args.rules)
+    rulebook = load_rulebook(args.rules, overlays(args))
     results = run_tests(rulebook, _ids(rulebook, args.ids))
     failed = [result for result in results if result.problems]
     for result in failed:
@@ -112,25 +111,6 @@ def _test(args: Any) -> int:
     _write(f"{len(results)} tests of {len({result.rule for result in results})} rules: {len(failed)} failed")
     # Where nothing was tested, nothing has passed.
     return FOUND if failed or not results else DONE
-
-
-def _add_corpus(parser: Parser) -> None:
-    parser.add_argument("corpus", type=Path, metavar="CORPUS", help="labelled incidents, one JSON object a line")
-    add_rules(parser)
-
-
-def _evaluate(args: Any) -> int:
-    from triage.evaluate import as_text, evaluate
-
-    rulebook = load_rulebook(args.rules)
-    try:
-        figures, outcomes = evaluate(rulebook, args.corpus)
-    except OSError as error:
-        raise Refused(f"cannot read {args.corpus}: {output.reason_of(error)}") from error
-    except ValueError as error:
-        raise Refused(str(error), USAGE) from error
-    _write(as_text(figures, outcomes))
-    return DONE
 
 
 def _add_schema(parser: Parser) -> None:
@@ -161,11 +141,35 @@ ACTIONS: Mapping[str, Action] = {
         _add_ids,
         _test,
     ),
+    "explain": (
+        "Print the sum behind a verdict, line by line: of a rule, or of what logs say.",
+        "gpu-triage rules explain kern.log --incident 1\ngpu-triage rules explain gpu-off-bus",
+        rules_explain.add,
+        rules_explain.run,
+    ),
     "evaluate": (
         "Run labelled incidents through the rules and say how often they were right.",
-        "gpu-triage rules evaluate corpus.jsonl",
-        _add_corpus,
-        _evaluate,
+        "gpu-triage rules evaluate corpus.jsonl\ngpu-triage rules evaluate one.jsonl two.jsonl --baseline",
+        rules_measure.add_evaluate,
+        rules_measure.evaluate,
+    ),
+    "fit": (
+        "Fit the points of evidence to labelled incidents and propose changes; nothing is written unless asked.",
+        "gpu-triage rules fit corpus.jsonl\ngpu-triage rules fit corpus.jsonl --write ./fitted",
+        rules_measure.add_fit,
+        rules_measure.fit,
+    ),
+    "calibrate": (
+        "Fit the shown confidence to labelled incidents and say whether it gets better on cases not seen.",
+        "gpu-triage rules calibrate corpus.jsonl",
+        rules_measure.add_calibrate,
+        rules_measure.calibrate,
+    ),
+    "replay": (
+        "List every verdict over stored logs that another rulebook or overlay would change.",
+        "gpu-triage rules replay --from /var/log/gpu-incidents --rules ./new-rules",
+        rules_measure.add_replay,
+        rules_measure.replay,
     ),
     "schema": (
         "Print the JSON Schema of a kind of rule file, for editors.",

@@ -41,9 +41,12 @@ def side_by_side(columns: Mapping[str, Figures]) -> str:
 
 def details(result: Figures, outcomes: Sequence[Outcome], *, why: bool = True) -> str:
     """Return the reliability, the classes, the confusion table and the list of misses."""
-    return "\n".join(
-        [*_reliability(result), "", *_classes(result), "", *_confusion(outcomes), "", *_misses(outcomes, why)]
-    )
+    return "\n".join([overall(result), "", *_confusion(outcomes), "", *_misses(outcomes, why)])
+
+
+def overall(result: Figures) -> str:
+    """Return the reliability table and the cause classes."""
+    return "\n".join([*_reliability(result), "", *_classes(result)])
 
 
 def heading(name: str, result: Figures, cases: int) -> str:

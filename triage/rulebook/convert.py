@@ -160,7 +160,7 @@ class RuleReader:
                 self._unknown(what, name, known, self._value_place(holder, key, index))
         return names
 
-    def _points(self, holder: Map) -> Points:
+    def points(self, holder: Map) -> Points:
         """What `supports` and `opposes` say, a family meaning each of its leaves unless the leaf stands there too."""
         sides = [self._side(holder, "supports", 1), self._side(holder, "opposes", -1)]
         both = sides[0].keys() & sides[1].keys()
@@ -188,7 +188,7 @@ class RuleReader:
         clauses = entry.get("any", (entry,))
         return Trigger(
             any=tuple(self._clause(clause, f"trigger-{n}", opening=True) for n, clause in enumerate(clauses, 1)),
-            points=self._points(entry),
+            points=self.points(entry),
             why=entry["why"],
             ref=self._look_up(entry, "ref", "reference", self._references),
         )
@@ -199,10 +199,10 @@ class RuleReader:
             id=entry["id"],
             group=entry["group"] if "group" in entry else entry["id"],
             clause=self._clause(entry, entry["id"]),
-            points=self._points(entry),
+            points=self.points(entry),
             why=entry["why"],
             ref=self._look_up(entry, "ref", "reference", self._references),
-            otherwise=None if other is None else Otherwise(self._points(other), other["why"]),
+            otherwise=None if other is None else Otherwise(self.points(other), other["why"]),
             severity=entry.get("severity"),
             place=place,
             settle=entry.get("settle"),

@@ -287,7 +287,10 @@ class Rulebook(NamedTuple):
 
     `modules` maps a prefix of a symbol, of a task name or (with a slash) a piece
     of a source path to the kernel module whose code it is.  `digest` is the
-    SHA-256 of all files that went in.
+    SHA-256 of all files that went in.  `words` are the points of each word.
+    `origins` says of a rule that a site brought or changed in which file;
+    `notices` tells what the site's files change.  `calibration` is a rising curve
+    from the computed confidence to the one shown, empty if it is shown as it is.
     """
 
     causes: Mapping[str, Cause]
@@ -301,3 +304,7 @@ class Rulebook(NamedTuple):
     modules: Mapping[str, str] = {}
     decisive: int = 7
     strong: int = 4
+    words: Mapping[str, int] = {"weak": 1, "moderate": 2, "strong": 4, "decisive": 7}
+    origins: Mapping[str, str] = {}
+    notices: tuple[str, ...] = ()
+    calibration: tuple[tuple[float, float], ...] = ()

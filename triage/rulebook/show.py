@@ -34,10 +34,11 @@ _KINDS = {"gpu": "GPUs", "node": "nodes", "process": "programs", "boot": "boots"
 
 
 def list_text(rulebook: Rulebook) -> str:
-    """Return one line for each rule: id, version, status, severity, scope, title."""
+    """Return one line for each rule: id, version, status, severity, scope, title, and what a site changed."""
     rows = [("RULE", "VERSION", "STATUS", "SEVERITY", "SCOPE", "TITLE")]
     for rule in sorted(rulebook.rules):
-        rows.append((rule.id, str(rule.version), rule.status, rule.severity, rule.scope, rule.title))
+        origin = f" [{rulebook.origins[rule.id]}]" if rule.id in rulebook.origins else ""
+        rows.append((rule.id, str(rule.version), rule.status, rule.severity, rule.scope, rule.title + origin))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
 
@@ -171,7 +172,8 @@ def _rule(rule: Rule, rulebook: Rulebook, patterns: Mapping[str, SignalPattern])
     yield from _references(rule)
     yield ""
     tests = "1 test" if len(rule.tests) == 1 else f"{len(rule.tests)} tests"
-    yield f"{tests}; file {rule.place.path}"
+    origin = f"; {rulebook.origins[rule.id]}" if rule.id in rulebook.origins else ""
+    yield f"{tests}; file {rule.place.path}{origin}"
 
 
 def _opening(clause: Clause, patterns: Mapping[str, SignalPattern]) -> str:

@@ -144,3 +144,29 @@ def test_a_corpus_that_is_none_is_refused(expected: str, content: str | None, ru
 
     assert (2, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n"))
     assert expected in done.stderr
+
+
+def test_site_rules_are_marked_in_the_list_and_left_out_on_demand(run: Run, tmp_path: Path) -> None:
+    """Those of the user apply without being asked for; another rulebook takes only those that are named."""
+    folder = tmp_path / "gpu-triage" / "rules"
+    folder.mkdir(parents=True)
+    (folder / "ours.yaml").write_text("schema: 1\nextends: gpu-off-bus\nwhy: Ours.\nset: {severity: info}\n")
+    env = {"XDG_CONFIG_HOME": str(tmp_path)}
+    marked = f"[changed by {folder}/ours.yaml]"
+
+    assert marked in run("rules", "list", env=env).stdout
+    assert marked not in run("rules", "list", "--no-overlays", env=env).stdout
+    assert marked not in run("rules", "list", "--rules", str(ROOT / "rules"), env=env).stdout
+    assert marked in run("rules", "list", "--no-overlays", "--rules-overlay", str(folder), env=env).stdout
+    assert marked.strip("[]") in run("rules", "show", "gpu-off-bus", env=env).stdout
+
+
+def test_a_report_tells_which_site_rules_were_in_force(run: Run, tmp_path: Path, log: Path) -> None:
+    """Of every surface: the notice stands in the JSON."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "ours.yaml").write_text("schema: 1\nextends: gpu-off-bus\nwhy: Ours.\nset: {severity: info}\n")
+    done = run("explain", str(log), "--format", "json", "--rules-overlay", str(tmp_path / "site"))
+    report = json.loads(done.stdout)
+
+    assert "info" == report["incidents"][0]["severity"]
+    assert any(notice.endswith("ours.yaml changes rule gpu-off-bus: Ours.") for notice in report["notices"])

@@ -482,7 +482,7 @@ def test_the_digest_does_not_depend_on_where_the_rules_lie(root: Path, tmp_path:
             "catalog/modules.yaml",
             "amdgpu: [amdgpu_",
             "amdgpu: [i915_",
-            "rules/catalog/modules.yaml:11:10: 'i915_' belongs to amdgpu already",
+            "rules/catalog/modules.yaml:16:10: 'i915_' belongs to amdgpu already",
         ),
         # YAML
         (
