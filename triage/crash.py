@@ -5,10 +5,13 @@ follows them, RIP, frames, taint and the task, is read here, because it only
 means something together.  The result is one signal named `crash` with fields
 
 - `kind`: the head's name without `crash.`; `trace` where the head is cut off
-- `module`: whose code it died in: the module of RIP (pc on arm64), else of the
-  source file a WARNING names, else of the first reliable frame that has one,
-  else `kernel`; empty if there is neither RIP nor frame
-- `by`: rip, path, frame or task, whichever told
+- `module`: whose code it died in: the module of the function that the head names
+  or of RIP (pc on arm64), else of the source file a WARNING names, else of the
+  first reliable frame that has one, else `kernel`; empty if there is neither RIP
+  nor frame.  A check of the kernel that only finds corruption (a list, a
+  reference count, an allocator) blames its caller, never itself
+- `by`: head, rip, path, frame, work or task, whichever told
+- `wait`: for a hung task, the first function that is not the scheduler's: a lock, or the work itself
 - `frames`: the modules of all reliable frames, outermost last, comma separated
 - `symbol`, `comm`, `task`, `path`, `taint`: as printed
 - `panic`: yes, if the kernel gave up
@@ -29,6 +32,7 @@ QUIET_RECORDS = 40
 MAX_FRAMES = 200
 
 _RIP = re.compile(r"(?:RIP|EIP|pc)\s*: (?:[0-9a-f]{2,4}:)?(?:\[?<?[0-9a-f]{8,16}>?\]?\s*)?([\w.$]+)(?:\+0x|$|/)")
+_RIP_LINE = re.compile(r"(?:RIP: [0-9a-f]{4}:|pc : )[\w.$]+\+0x[0-9a-f]+/0x[0-9a-f]+\s*\[[\w-]+")
 _IN_MODULE = re.compile(r"\+0x[0-9a-f]+/0x[0-9a-f]+\s*\[([\w-]+)")
 _FRAME = re.compile(
     r"(\?\s+)?(?<![\w.$])([A-Za-z_][\w.$]*)(?:\+0x[0-9a-f]+/0x[0-9a-f]+|\+\d+/\d+\])(?:\s+\[([A-Za-z][\w-]*)[^\]]*\])?"
@@ -39,11 +43,24 @@ _FRAME_LINE = re.compile(
 _COMM = re.compile(r"(?:Comm: |task )([^:\s][^:]{0,15}?)(?:$|\s+(?:Kdump|Tainted|Not tainted|blocked)|:\d+)")
 _TAINT = re.compile(r"Tainted: ((?:[A-Z] *)+)")
 _PATH = re.compile(r"(?:at |in )((?:[\w.-]+/)+[\w.-]+\.[chS])")
+# Code of the kernel that finds what other code has broken.
+_DETECTOR = re.compile(
+    r"(?:lib/(?:refcount|list_debug|usercopy|kobject|debugobjects)|mm/(?:slub|slab|usercopy)|kernel/locking/\w+)\.c|include/"
+)
+_FINDER = re.compile(
+    r"refcount_warn_saturate|__list_\w+_valid|usercopy_abort|kmem_cache_|__?slab_|slab_err|object_err|print_trailer"
+    r"|dump_stack|panic|kfree|___?slab|check_slab|free_to_partial|on_freelist|alloc_debug|free_debug|__warn|report_bug"
+)
+_SCHEDULER = re.compile(
+    r"_*(?:schedule|context_switch|preempt_schedule|io_schedule|wait_for_common|wait_for_completion)"
+)
+_WORK = re.compile(r"(?:in-flight|pending): (?:\d+(?:\(RESCUER\))?:)?([A-Za-z_][\w.$]*)")
 _NOTE = re.compile(r"note: ([^\[\s]{1,15})\[\d+\] exited with")
 _PART = re.compile(
     r"Call [Tt]race|Modules linked in|RIP: |[RE]?[A-D]X: |R\d\d: |x\d+ ?: |[CDEFG]S: |CR2: |Code: |</?TASK>|PGD |#PF"
     r"|pstate|[ls][rp] : |---\[|pc : |Hardware name|Workqueue: |CPU: |PKRU|DR\d: |Tainted|Not tainted|note: "
-    r"|(?:Read|Write) of size"
+    r"|(?:Read|Write) of size|Slab 0x|Object (?:0x|[0-9a-f]{8})|Redzone |Padding |Allocated in |Freed in |Showing busy"
+    r"|workqueue \w+: flags|  pwq \d|    (?:in-flight|pending): |={20}|-{20}"
 )
 
 
@@ -53,6 +70,11 @@ class Crashes:
     def __init__(self, modules: Mapping[str, str]) -> None:
         self._modules = modules
         self._open: _Crash | None = None
+
+    @property
+    def underway(self) -> bool:
+        """Whether a crash has begun and not ended."""
+        return self._open is not None
 
     def feed(self, record: LogRecord, signals: Sequence[Signal]) -> Iterator[Signal]:
         """Take one record with the signals found in it."""
@@ -71,7 +93,7 @@ class Crashes:
             current.head(head, kind)
         if current is None and not heads and _FRAME_LINE.match(record.message):
             current = self._open = _Crash(record, "trace", self._modules)
-        if current is None and not heads and _NOTE.match(record.message):
+        if current is None and not heads and (_NOTE.match(record.message) or _RIP_LINE.match(record.message)):
             current = self._open = _Crash(record, "trace", self._modules)
         if current is not None:
             current.line(record.message)
@@ -115,9 +137,9 @@ class _Crash:
         elif not rip and "+" in message and "/" in message and "Code:" not in message:
             for unreliable, symbol, module in _FRAME.findall(message):
                 self.body += 1
-                if not unreliable and len(self._frames) < MAX_FRAMES:
+                if not unreliable and len(self._frames) < MAX_FRAMES and not _FINDER.match(symbol):
                     self._frames.append((symbol, self._name(symbol, module or None) or "kernel"))
-        for name, regex in (("comm", _COMM), ("taint", _TAINT), ("path", _PATH), ("comm", _NOTE)):
+        for name, regex in (("comm", _COMM), ("taint", _TAINT), ("path", _PATH), ("comm", _NOTE), ("work", _WORK)):
             found = regex.search(message)
             if found:
                 self._fields.setdefault(name, found[1].strip())
@@ -131,13 +153,19 @@ class _Crash:
 
     def signal(self) -> Signal:
         fields = self._fields
-        path_owner = self._owner(fields.get("path", ""), "/")
-        if "module" not in fields or fields["module"] == "kernel":
+        path = fields.get("path", "")
+        path_owner = None if _DETECTOR.match(path) else self._owner(path, "/")
+        named = fields.get("at_module") or self._owner(fields.get("at_symbol", ""), None)
+        if named:
+            fields["module"], fields["by"] = named.replace("-", "_"), "head"
+        elif "module" not in fields or fields["module"] == "kernel":
             frame = next((module for _, module in self._frames if module != "kernel"), None)
             if path_owner:
                 fields["module"], fields["by"] = path_owner, "path"
             elif frame:
                 fields["module"], fields["by"] = frame, "frame"
+            elif work := self._owner(fields.get("work", ""), None):
+                fields["module"], fields["by"] = work, "work"
             elif self._frames:
                 fields["module"] = "kernel"
                 fields.setdefault("by", "frame")
@@ -146,6 +174,8 @@ class _Crash:
                 if "module" not in fields and task:
                     fields["module"], fields["by"] = task, "task"
         fields.setdefault("symbol", self._frames[0][0] if self._frames else "")
+        waits = (symbol for symbol, _ in self._frames if not _SCHEDULER.match(symbol))
+        fields["wait"] = next(waits, "") if fields["kind"] == "hung-task" else ""
         fields["frames"] = ",".join(dict.fromkeys(module for _, module in self._frames))
         return Signal("crash", None, fields, self.record)
 

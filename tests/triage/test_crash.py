@@ -130,3 +130,60 @@ def test_a_machine_check_is_not_blamed_on_the_code_it_interrupted() -> None:
 
     assert "module" not in crash
     assert "Fatal local machine check" == crash["panic_text"]
+
+
+def test_a_check_that_only_finds_corruption_blames_its_caller() -> None:
+    """The reference counter's own warning stands in lib/, which is never at fault for what it finds."""
+    (crash,) = crashes(
+        "[1.0] refcount_t: underflow; use-after-free.\n"
+        "[1.1] WARNING: CPU: 3 PID: 4021 at lib/refcount.c:28 refcount_warn_saturate+0xba/0x110\n"
+        "[1.2] RIP: 0010:refcount_warn_saturate+0xba/0x110\n"
+        "[1.3] Call Trace:\n"
+        "[1.4]  refcount_warn_saturate+0xba/0x110\n"
+        "[1.5]  nv_drm_gem_free+0x40/0x50 [nvidia_drm]\n"
+    )
+
+    assert ("refcount", "nvidia_drm", "frame") == (crash["kind"], crash["module"], crash["by"])
+
+
+def test_the_function_that_the_head_names_is_whose_code_it_was() -> None:
+    """A missing landing pad is named before any register is printed."""
+    (crash,) = crashes("traps: Missing ENDBR: nvkms_ioctl_common+0x0/0x10\n")
+
+    assert ("landing-pad", "nvidia_modeset", "head") == (crash["kind"], crash["module"], crash["by"])
+
+
+def test_a_task_that_hangs_tells_which_lock_it_waits_for() -> None:
+    """The scheduler's own functions on top of its stack say nothing."""
+    (crash,) = crashes(
+        "[1.0] INFO: task nvidia-smi:12345 blocked for more than 120 seconds.\n"
+        "[1.1] Call Trace:\n"
+        "[1.2]  __schedule+0x2d0/0x880\n"
+        "[1.3]  schedule+0x5b/0xd0\n"
+        "[1.4]  down_write+0x5e/0x80\n"
+        "[1.5]  os_acquire_rwlock_write+0x35/0x50 [nvidia]\n"
+    )
+
+    assert ("hung-task", "nvidia", "down_write") == (crash["kind"], crash["module"], crash["wait"])
+
+
+def test_work_that_did_not_get_done_is_named_by_its_function() -> None:
+    """A workqueue lockup prints no trace, only what is in flight."""
+    (crash,) = crashes(
+        "[1.0] BUG: workqueue lockup - pool cpus=4 node=0 flags=0x0 nice=0 stuck for 33s!\n"
+        "[1.1] Showing busy workqueues and worker pools:\n"
+        "[1.2] workqueue events: flags=0x0\n"
+        "[1.3]     in-flight: 4711:nv_drm_hotplug_work\n"
+    )
+
+    assert ("workqueue-lockup", "nvidia", "work") == (crash["kind"], crash["module"], crash["by"])
+
+
+def test_a_bus_abort_on_arm_is_one_crash_with_its_oops() -> None:
+    """`Internal error: synchronous external abort` is both a head of its own and an oops."""
+    (crash,) = crashes(
+        "[1.0] Internal error: synchronous external abort: 96000210 [#1] SMP\n"
+        "[1.1] pc : os_pci_read_dword+0x20/0x60 [nvidia]\n"
+    )
+
+    assert ("bus-abort", "nvidia") == (crash["kind"], crash["module"])
