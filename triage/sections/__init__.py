@@ -1,0 +1,1 @@
+"""The parts of bug reports and of what tools print, one module each: text in, readings out."""
