@@ -61,8 +61,6 @@ def reader_of(first: bytes) -> Reader | None:
         return _bug_report
     if b"NVSMI LOG" in start and _SMI_TEXT.search(start):
         return _smi_text
-    if _SMI_REFUSED.match(start.lstrip()):
-        return _smi_text
     if lspci.BEGINS.match(start):
         return _lspci
     return None
@@ -92,9 +90,7 @@ def _smi_text(parts: Iterator[bytes], given: Given) -> Iterator[LogRecord]:
         for line in smi_text.around(given.counted(lines(as_utf8(parts))), log):
             if _SMI_REFUSED.match(line):
                 said.append(line[:500])
-                yield b""
-            else:
-                yield line
+            yield line
 
     records = 0
     for record in parse_lines(
@@ -113,7 +109,8 @@ def _smi_text(parts: Iterator[bytes], given: Given) -> Iterator[LogRecord]:
 
 
 def _is_log(record: LogRecord) -> bool:
-    return re.match(r"NVRM: |nvidia-\w+: |(?:watchdog: )?BUG: |pcieport |mce: ", record.message) is not None
+    shape = r"NVRM: |nvidia-\w+: |(?:watchdog: )?BUG: |pcieport |mce: "
+    return re.match(shape, record.message) is not None or _SMI_REFUSED.match(record.message.encode("utf-8", "replace")) is not None
 
 
 def _smi_xml(parts: Iterator[bytes], given: Given) -> Iterator[LogRecord]:

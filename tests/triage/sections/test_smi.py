@@ -211,7 +211,15 @@ def test_a_recovery_action_has_the_probes_word_and_an_unknown_one_is_kept(text: 
     ],
 )
 def test_what_nvidia_smi_says_instead_of_an_answer_is_a_reading(said: str, name: str, value: str) -> None:
-    assert [(name, value)] == [(reading.name, reading.value) for reading in read(said.encode() + b"\n").readings]
+    assert [(name, value)] == [(reading.name, reading.value) for reading in smi.refusals(said, NOW)]
+
+
+def test_a_refusal_alone_is_a_log_line_like_any_other() -> None:
+    """It is what people paste, and the rules read it; it is no answer of nvidia-smi."""
+    intake = Intake(["-"], now=NOW, stdin=io.BytesIO(b"Failed to initialize NVML: Unknown Error\n"))
+
+    assert ["Failed to initialize NVML: Unknown Error"] == [record.message for record in intake]
+    assert () == intake.readings
 
 
 def test_a_gpu_without_a_handle_is_named() -> None:
