@@ -43,6 +43,7 @@ def assess(
     notices: Callable[[], Sequence[str]] | Sequence[str] = (),
     preset: Mapping[str, Preset] | None = None,
     history: Callable[[], Past | None] | Past | None = None,
+    begin: Callable[[Scanner, Spans], None] | None = None,
 ) -> Assessment:
     """Conclude from one set of sources.
 
@@ -51,10 +52,13 @@ def assess(
     its end.  `preset`
     fixes the answers of some evidence (rule id -> evidence id -> state), for
     what other nodes or a test already know.  `history` is what earlier sweeps
-    of this node know.
+    of this node know.  `begin` is told, before the first record is asked for, who
+    will scan the records and note what they cover.
     """
     spans = Spans()
     scanner = Scanner(rulebook)
+    if begin is not None:
+        begin(scanner, spans)
     timeline = build(scanner.scan(spans.watch(records)), spans)
     read = tuple(sources() if callable(sources) else sources)
     said = tuple(notices() if callable(notices) else notices)

@@ -9,16 +9,21 @@ be read is a source with a reason, and the others are still read.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import BinaryIO
 
-from probes.model import LogRecord, Source
+from probes.model import LogRecord, Reading, Source
 from probes.records import Tally, parse_lines
 from probes.records_text import CONTINUATION_CAP, MESSAGE_CAP, as_it_stood
+from triage import folders
+from triage.found import Found, together
+from triage.recorded import Recorded
+from triage.sections.recognise import Given, reader_of
 from triage.streams import Damaged, as_utf8, blocks, lines
+from triage.unfit import broken, refused, unfit
 
 KIND = "kernel-log"
 DAY = 86400.0
@@ -28,25 +33,8 @@ STEP_BACK = 300.0
 
 _OLDEST_MTIME = 946684800.0
 """2000-01-01: archives that keep no times set earlier ones."""
-_LOOKED_AT = 1 << 16
-"""Bytes of an input by which text and binary data are told apart."""
-_FOREIGN_SHARE = 0.15
-"""Share of bytes that are no text above which an input without log lines is binary."""
-
-_LOG_LINE = re.compile(rb"\[ {0,6}\d{1,8}\.\d{6}\]|kernel: |NVRM: |nvidia-nvswitch\d|Linux version \d")
 _SERVICES = ("fabricmanager", "nv")
 """What the programs begin with whose own logs count: nv-fabricmanager, nv-hostengine, nvidia-persistenced ..."""
-
-_OTHER_FILES = (
-    (b"LPKSHHRH", 0, "a journal file; export it: journalctl --file FILE -o export"),
-    (b"KDUMP   ", 0, "a crash dump; give the vmcore-dmesg.txt beside it, or: makedumpfile --dump-dmesg FILE OUT"),
-    (b"\x7fELF", 0, "a program or crash dump; of a dump: makedumpfile --dump-dmesg FILE OUT"),
-    (b"PK\x03\x04", 0, "a zip archive; unpack it and give the log inside"),
-    (b"7z\xbc\xaf\x27\x1c", 0, "a 7z archive; unpack it and give the log inside"),
-    (b"ustar", 257, "a tar archive; unpack it and give the log inside"),
-    (b"\x04\x22\x4d\x18", 0, "compressed with lz4; unpack it first: lz4 -d FILE"),
-    (b"\x1f\x9d", 0, "compressed with compress; unpack it first: gunzip FILE"),
-)
 
 
 class _Input:
@@ -66,7 +54,9 @@ class _Input:
         self.reason: str | None = None
         self.ended = False
         self.stepped: str | None = None
-        self._clock: tuple[str | None, str | None, float] | None = None
+        self.clock: tuple[str | None, str | None, float] | None = None
+        """Host and boot of the record before, and the latest moment at which, by its wall clock, that boot began."""
+        self.found: Found | None = None
 
     def count(self, raw: Iterator[bytes]) -> Iterator[bytes]:
         """Pass lines on and count them.  Where the input breaks off, the line that was open is left out."""
@@ -75,8 +65,12 @@ class _Input:
                 self.lines += 1
                 yield line
         except (Damaged, OSError) as error:
-            used = "1 line" if self.lines == 1 else f"{self.lines} lines"
-            self.reason = f"{_broken(error)}; {used} before the end were used"
+            self.broke(error)
+
+    def broke(self, error: Damaged | OSError) -> None:
+        """Take notice that the input breaks off."""
+        used = "1 line" if self.lines == 1 else f"{self.lines} lines"
+        self.reason = f"{broken(error)}; {used} before the end were used"
 
     def note(self, record: LogRecord) -> None:
         """Take notice of a record that goes by."""
@@ -98,18 +92,34 @@ class _Input:
         if record.monotonic is not None and record.kernel and self.stepped is None:
             self._compare(record, at - record.monotonic)
 
+    def skip(self, number: int, at: tuple[float, float] | None) -> None:
+        """Take notice of so many kernel records, written between these times, that nobody looked at."""
+        self.lines += number
+        self.records += number
+        self.kernel += number
+        if at is not None:
+            self.start = at[0] if self.start is None else min(self.start, at[0])
+            self.end = at[1] if self.end is None else max(self.end, at[1])
+
     def _compare(self, record: LogRecord, zero: float) -> None:
         """Note where the wall clock steps back within a boot.  Forward it may go: the machine slept."""
-        if self._clock is None or self._clock[:2] != (record.host, record.boot):
-            self._clock = (record.host, record.boot, zero)
-        elif zero < self._clock[2] - STEP_BACK:
-            back = self._clock[2] - zero
+        if self.clock is None or self.clock[:2] != (record.host, record.boot):
+            self.clock = (record.host, record.boot, zero)
+        elif zero < self.clock[2] - STEP_BACK:
+            back = self.clock[2] - zero
             self.stepped = f"the wall clock steps back by {_span(back)} at line {record.line}; times before it are late"
         else:
-            self._clock = (record.host, record.boot, max(zero, self._clock[2]))
+            self.clock = (record.host, record.boot, max(zero, self.clock[2]))
+
+    def sources(self) -> tuple[Source, ...]:
+        """The sources as the report shows them: that of its kernel log, unless it holds none, and what else it has."""
+        if self.found is None:
+            return (self.source(),)
+        log = () if self.found.whole else (self.source(),)
+        return (*log, *self.found.sources)
 
     def source(self) -> Source:
-        """The source as the report shows it."""
+        """The kernel log as a source."""
         reason, readable = self.reason, self.records > 0
         if readable and not self.kernel and not self.service and self.ended:
             readable = False
@@ -122,6 +132,10 @@ class _Input:
 
     def notices(self, now: float) -> Iterator[str]:
         """What a person should know about this input."""
+        if self.found is not None:
+            yield from self.found.notices
+            if self.found.whole:
+                return
         if self.reason is not None and self.records:
             yield f"{self.name}: {self.reason}"
         if self.tally.cut:
@@ -149,7 +163,7 @@ class Intake:
     """The records of all inputs, one after the other.
 
     Args:
-        paths: files, folders (their regular files by name) and `-` for standard input.
+        paths: files, folders (read as `triage.folders` says) and `-` for standard input.
         now: epoch seconds, by which stamps without a year are dated.
         tz_offset: seconds east of UTC of stamps that name no zone.
         stdin: what `-` reads; None if there is no standard input.
@@ -181,12 +195,43 @@ class Intake:
     @property
     def sources(self) -> tuple[Source, ...]:
         """What was read so far, in the order given."""
-        return tuple(taken.source() for taken in self._inputs)
+        return tuple(source for taken in self._inputs for source in taken.sources())
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """The counters and facts that captures and bug reports held, of one node."""
+        return tuple(together(self._found)[0])
+
+    @property
+    def node(self) -> str | None:
+        """The machine that the readings are of, if an input says so."""
+        return next((found.node for found in self._found if found.node is not None), None)
+
+    @property
+    def taken_at(self) -> float | None:
+        """When the youngest of them was taken, in epoch seconds: the moment that the readings speak of."""
+        return max((found.taken_at for found in self._found if found.taken_at is not None), default=None)
+
+    @property
+    def rulebooks(self) -> frozenset[str]:
+        """The digests of the rules by which captures were judged when they were taken."""
+        return frozenset(found.rulebook for found in self._found if found.rulebook is not None)
+
+    @property
+    def history(self) -> Recorded | None:
+        """What the history of that node answered when a capture of it was taken."""
+        told = [found for found in self._found if found.history is not None and found.node == self.node]
+        return Recorded(told[-1].history or {}) if told else None
+
+    @property
+    def _found(self) -> list[Found]:
+        return [taken.found for taken in self._inputs if taken.found is not None]
 
     @property
     def notices(self) -> tuple[str, ...]:
         """What a person should know about what was read so far."""
         found = [notice for taken in self._inputs for notice in taken.notices(self._now)]
+        found += together(self._found)[1]
         if self._twice:
             found.append(f"{_names(self._twice)}: given twice, read once")
         zoneless = [taken.name for taken in self._inputs if taken.tally.zoneless]
@@ -209,14 +254,66 @@ class Intake:
 
     def _read_folder(self, path: str) -> Iterator[LogRecord]:
         try:
-            names = sorted(entry.path for entry in os.scandir(path) if entry.is_file())
+            items = folders.plan(path)
         except OSError as error:
-            self._open(path).reason = _refused(error)
+            self._open(path).reason = refused(error)
             return
-        if not names:
+        if not items:
             self._open(path).reason = "the folder holds no files; name the folder in which the logs are"
-        for name in names:
-            yield from self._read_file(name)
+        for item in items:
+            if isinstance(item, folders.One):
+                yield from self._read_file(item.path)
+            elif isinstance(item, folders.Parts):
+                yield from self._read_parts(item)
+            else:
+                yield from self._read_boots(item)
+
+    def _read_parts(self, item: folders.Parts) -> Iterator[LogRecord]:
+        taken = self._open(item.folder)
+        dumps, unread = folders.dumps(item.paths)
+        if unread:
+            taken.reason = f"{_names(unread)} could not be read; the other {len(item.paths) - len(unread)} parts were"
+        stamps = [dump.stamp for dump in dumps if dump.stamp is not None]
+        yield from self._noted(
+            taken,
+            folders.pstore_records(
+                dumps,
+                origin=taken.origin,
+                year_hint=max(stamps, default=self._now),
+                tz_offset=self._tz_offset,
+                tally=taken.tally,
+            ),
+        )
+
+    def _read_boots(self, item: folders.Boots) -> Iterator[LogRecord]:
+        """Read the journals of several boots as one log, so that a reboot between them ends what it cured."""
+        taken = self._open(item.folder)
+        for boot, path in item.paths:
+            try:
+                with open(path, "rb") as file:
+                    raw = taken.count(lines(as_utf8(blocks(file))))
+                    parsed = parse_lines(
+                        raw,
+                        origin=taken.origin,
+                        year_hint=min(self._now, os.fstat(file.fileno()).st_mtime),
+                        tz_offset=self._tz_offset,
+                        tally=taken.tally,
+                    )
+                    yield from self._noted(taken, (record._replace(boot=boot) for record in parsed))
+            except OSError as error:
+                taken.reason = f"{as_it_stood(path)}: {refused(error)}"
+
+    def _noted(self, taken: _Input, records: Iterator[LogRecord]) -> Iterator[LogRecord]:
+        for record in records:
+            taken.note(record)
+            yield record
+        if not taken.records:
+            taken.reason = taken.reason or (
+                "there is no text in it; check that it was written"
+                if taken.found is None
+                else "it holds no kernel log; give the output of dmesg or journalctl -k as well"
+            )
+        taken.ended = True
 
     def _read_file(self, path: str) -> Iterator[LogRecord]:
         taken = self._open(path)
@@ -234,7 +331,7 @@ class Intake:
                 self._seen.add(identity)
             file = open(path, "rb")  # noqa: SIM115  # closed below; only opening it may be refused here
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            taken.reason = _refused(error)
+            taken.reason = refused(error)
             return
         written = status.st_mtime if stat.S_ISREG(status.st_mode) else self._now
         with file:
@@ -245,49 +342,37 @@ class Intake:
         try:
             first = next(parts, b"")
         except (Damaged, OSError) as error:
-            taken.reason = _broken(error)
+            taken.reason = broken(error)
             return
-        taken.reason = _unfit(first)
+        reader = reader_of(first)
+        if reader is not None:
+            taken.found = Found(taken.origin)
+            size = partial(_place, file)
+            given = Given(taken.found, year_hint, self._tz_offset, taken.tally, size, taken.count)
+            yield from self._noted(taken, reader(chain((first,), parts), given))
+            return
+        taken.reason = unfit(first)
         if taken.reason is not None:
             return
-        raw = taken.count(lines(as_utf8(chain((first,), parts))))
-        parsed = parse_lines(
-            raw, origin=taken.origin, year_hint=year_hint, tz_offset=self._tz_offset, tally=taken.tally
+        yield from self._noted(taken, self._parsed(taken, chain((first,), parts), year_hint))
+
+    def _parsed(self, taken: _Input, parts: Iterator[bytes], year_hint: float) -> Iterator[LogRecord]:
+        """The records of a log."""
+        return parse_lines(
+            taken.count(lines(as_utf8(parts))),
+            origin=taken.origin,
+            year_hint=year_hint,
+            tz_offset=self._tz_offset,
+            tally=taken.tally,
         )
-        for record in parsed:
-            taken.note(record)
-            yield record
-        if not taken.records:
-            taken.reason = taken.reason or "there is no text in it; check that it was written"
-        taken.ended = True
 
 
-def _unfit(first: bytes) -> str | None:
-    """Why an input that begins like this is no log, with a remedy; None if it may be one."""
-    if not first:
-        return "empty; check that the log was written"
-    for magic, place, what in _OTHER_FILES:
-        if first.startswith(magic, place):
-            return what
-    if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return None  # UTF-16, which is converted
-    sample = first[:_LOOKED_AT]
-    foreign = sample.count(0) + sample.decode("utf-8", "replace").count("\ufffd")
-    if foreign > _FOREIGN_SHARE * len(sample) and not _LOG_LINE.search(first):
-        return "binary data without log lines; give the text that dmesg or journalctl prints"
-    return None
-
-
-def _broken(error: Damaged | OSError) -> str:
-    return str(error) if isinstance(error, Damaged) else f"reading failed ({error.strerror or error})"
-
-
-def _refused(error: OSError | ValueError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file; check the path"
-    if isinstance(error, PermissionError):
-        return "no permission to read it; run as root, or as a member of its group (adm, systemd-journal)"
-    return f"cannot be opened ({getattr(error, 'strerror', None) or error})"
+def _place(file: BinaryIO) -> int:
+    """How many bytes of the file were read; where that cannot be told, none (0)."""
+    try:
+        return file.tell()
+    except (OSError, ValueError):
+        return 0
 
 
 def _many(number: int, what: str) -> str:

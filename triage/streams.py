@@ -179,25 +179,26 @@ def lines(parts: Iterable[bytes]) -> Iterator[bytes]:
     kept, full = b"", 0  # the start of the open line, and how long it is so far
     for part in parts:
         whole = part.split(b"\n")
-        whole[0], full = _start(kept + whole[0]), full + len(whole[0])
+        whole[0], full = line_start(kept + whole[0]), full + len(whole[0])
         kept = whole.pop()
         for number, line in enumerate(whole):
-            yield _line(line, len(line) if number else full)
+            yield cut_line(line, len(line) if number else full)
         if whole:
             full = len(kept)
-        kept = _start(kept)
+        kept = line_start(kept)
     if full:
-        yield _line(kept, full)
+        yield cut_line(kept, full)
 
 
-def _start(line: bytes) -> bytes:
+def line_start(line: bytes) -> bytes:
     """As much of a line as is kept; the hole of NULs that a crash leaves in a file does not count."""
     return line if len(line) <= LINE_CAP else line.lstrip(b"\0")[:LINE_CAP]
 
 
-def _line(line: bytes, full: int) -> bytes:
+def cut_line(line: bytes, full: int) -> bytes:
+    """A line as it is handed on, `full` bytes long as it stood."""
     if full <= LINE_CAP:
         return line
-    cut = CutLine(_start(line))
+    cut = CutLine(line_start(line))
     cut.full = full
     return cut

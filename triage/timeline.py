@@ -84,6 +84,26 @@ class Spans:
             self._counts[key][1] += 1
             yield record
 
+    def skip(
+        self,
+        key: tuple[str, str | None],
+        number: int,
+        at: tuple[float, float] | None,
+        monotonic: tuple[float, float] | None,
+    ) -> None:
+        """Note so many further records of a source and boot, and between which times they stand."""
+        span = self._spans[key]
+        for place, times in ((0, at), (2, monotonic)):
+            first, last = span[place], span[place + 1]
+            if times is not None:
+                span[place] = times[0] if first is None else min(first, times[0])
+                span[place + 1] = times[1] if last is None else max(last, times[1])
+        self._counts[key][1] += number
+
+    def knows(self, key: tuple[str, str | None]) -> bool:
+        """Whether a record of this source and boot has gone by."""
+        return key in self._spans
+
     def result(self, signals: Iterable[Signal]) -> dict[tuple[str, str | None], Span]:
         """Return the spans; `plain` is how many records were not signals, folded ones counted fully."""
         hits: dict[tuple[str, str | None], int] = {}

@@ -1,4 +1,4 @@
-"""`gpu-triage explain`: the verdict from logs."""
+"""`gpu-triage explain`: the verdict from logs, captures and bug reports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from triage.cli import output
 from triage.cli.exits import DONE, FOUND, INTERRUPTED, PARTIAL, UNREACHABLE, Refused
-from triage.cli.options import Parser, add_logs, add_output, add_rules, look
+from triage.cli.options import Parser, add_logs, add_output, add_rules, look, overlays
 from triage.cli.reports import from_logs, load_rulebook
 from triage.model import SEVERITIES
 
@@ -18,11 +18,14 @@ def parser() -> Parser:
     """Return the parser of this verb."""
     parsed = Parser(
         "explain",
-        "Say what went wrong with a GPU, from logs of any machine and age: hardware, driver, system, job or site.",
+        "Say what went wrong with a GPU, from logs, captures and bug reports of any machine and age: hardware, driver,"
+        " system, job or site.",
         """
 gpu-triage explain /var/log/kern.log
 dmesg | gpu-triage explain -
 gpu-triage explain kern.log.1.gz journal.export --timezone +02:00
+gpu-triage explain nvidia-bug-report.log.gz
+gpu-triage explain /var/crash /var/lib/systemd/pstore
 gpu-triage explain panic.txt --format json | jq '.incidents[0].verdict'
 """,
         """
@@ -31,7 +34,9 @@ gpu-triage explain panic.txt --format json | jq '.incidents[0].verdict'
 4 something could not be read  130 interrupted (what was read till then is reported)
 """,
     )
-    parsed.add_argument("files", nargs="*", metavar="FILE", help="logs to read; - or none: standard input")
+    parsed.add_argument(
+        "files", nargs="*", metavar="FILE", help="logs, captures, bug reports, folders; - or none: standard input"
+    )
     parsed.add_argument(
         "--fail-on",
         choices=("never", *SEVERITIES),
@@ -51,7 +56,7 @@ def main(words: Sequence[str]) -> int:
     if "-" in files and not args.files and output.is_terminal(sys.stdin):
         raise Refused("which log? `gpu-triage explain FILE`, or `dmesg | gpu-triage explain -`")
     now = time.time() if args.now is None else args.now
-    report = from_logs(load_rulebook(args.rules), files, now=now, tz_offset=args.timezone)
+    report = from_logs(load_rulebook(args.rules, overlays(args)), files, now=now, tz_offset=args.timezone)
     output.write(drawn(report, args))
     return exit_code(report, args.fail_on)
 

@@ -110,7 +110,8 @@ def _smi_text(parts: Iterator[bytes], given: Given) -> Iterator[LogRecord]:
 
 def _is_log(record: LogRecord) -> bool:
     shape = r"NVRM: |nvidia-\w+: |(?:watchdog: )?BUG: |pcieport |mce: "
-    return re.match(shape, record.message) is not None or _SMI_REFUSED.match(record.message.encode("utf-8", "replace")) is not None
+    refused = _SMI_REFUSED.match(record.message.encode("utf-8", "replace"))
+    return refused is not None or re.match(shape, record.message) is not None
 
 
 def _smi_xml(parts: Iterator[bytes], given: Given) -> Iterator[LogRecord]:
