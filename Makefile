@@ -9,8 +9,8 @@ SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
-# The times in this log name no year; --now says that it was written in 2023, so that the demo prints the same for ever.
-DEMO := explain examples/bus-errors-then-xid79.log --now 1699387200
+# The times in this log name no year; --now says that it was written in 2024, so that the demo prints the same for ever.
+DEMO := explain examples/double-bit-error.log --now 1733200000
 CODE := $(sort $(dir $(wildcard triage/*.py probes/*.py tui/*.py tests/*.py benchmarks/*.py)))
 
 # The first Python that is new enough and can make a virtual environment; `make PYTHON=/path/to/python` overrides.

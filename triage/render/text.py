@@ -127,7 +127,7 @@ def _incident(node: str | None, incident: Json, look: Look) -> list[str]:
         title = f"Evidence {bearing} {family}" + (" (ahead)" if verdict["family"] != family else "")
         lines += _section(look, title, items or _item(look, "", "none found"))
     quiet = [item for item in evidence if item["state"] == "quiet"]
-    lines += _section(look, "Checked and quiet", [line for item in quiet for line in _quiet(item, look)])
+    lines += _section(look, "Checked and quiet", _silent(quiet, {item["why"] for item in seen}, look))
     unknown = [item for item in evidence if item["state"] == "unknown"]
     lines += _section(look, "Could not check", _unread(unknown, look))
     settle = incident["settle"]
@@ -233,6 +233,16 @@ def _seen(item: Json, sign: str, look: Look) -> list[str]:
     # The line of the trigger has been shown as what happened.
     shown = [] if item["id"] == "trigger" else _line_of(item, look)
     return lines + shown + fill(look, [("faint", "; ".join(filter(None, facts)))], " " * 6)
+
+
+def _silent(quiet: list[Json], said: set[str], look: Look) -> list[str]:
+    """What was looked for and not there: all that weighs, and a few of the rest, no sentence twice."""
+    told = list({item["why"]: item for item in quiet if item["why"] not in said}.values())
+    weighs = [item for item in told if item["points"]]
+    rest = [item for item in told if not item["points"]]
+    lines = [line for item in (*weighs, *rest[:MOST_OPEN]) for line in _quiet(item, look)]
+    more = len(rest) - MOST_OPEN
+    return lines + (_item(look, "-", f"and {more} more that would have moved the verdict") if more > 0 else [])
 
 
 def _quiet(item: Json, look: Look) -> list[str]:
