@@ -10,8 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from triage.evaluate import evaluate
+from triage.rulebook.load import load
+
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"<!-- output of make demo -->\n+```text\n(.*?)```\n", re.DOTALL)
+
+
+FIGURES = re.compile(r"<!-- figures of the incident sets -->\n```text\n(.*?)```\n", re.DOTALL)
 
 
 def stripped(text: str) -> list[str]:
@@ -40,6 +46,26 @@ def test_the_readme_shows_what_the_demo_prints() -> None:
     assert stripped(demo()) == stripped(block[1])
 
 
+def measured() -> str:
+    """Return the table of the README: how often the rules are right on each set of incidents."""
+    lines = ["incidents  known cause  decided  right  leading cause right  wrong at 0.9 or more  undecidable left open"]
+    for file in sorted((ROOT / "tests" / "incidents").glob("*.jsonl")):
+        result, _ = evaluate(load(), file)
+        lines.append(
+            f"{file.stem:<9}  {result.known:>11}  {result.decided:>7}  {result.right:>5}  {result.top1 or 0:>19.2f}"
+            f"  {result.confident_wrong:>20}  {result.unknown_left_open or 0:>21.2f}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def test_the_readme_shows_the_figures_as_they_are() -> None:
+    """A rule that changes them changes the README; `python -m tests.test_readme` prints the table."""
+    block = FIGURES.search((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert block is not None
+
+    assert stripped(measured()) == stripped(block[1])
+
+
 def test_the_readme_names_only_make_targets_that_exist() -> None:
     """Whoever copies a command from the README gets what it says."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8") + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -48,3 +74,7 @@ def test_the_readme_names_only_make_targets_that_exist() -> None:
 
     assert {"demo", "test"} <= named
     assert named <= targets
+
+
+if __name__ == "__main__":
+    print(measured(), end="")

@@ -102,8 +102,20 @@ class Redactor:
         ending = re.search(r"\.ex?e?\Z", bare)
         return f"proc-{self._digest('process', bare).hex()[:8]}{ending[0] if ending else ''}"
 
+    def command_line(self, text: str) -> str:
+        """The kernel's command line: parameters that a verdict may rest on; of others the name, of init's nothing."""
+        parameters, _, _ = text.partition(" -- ")
+        kept = []
+        for word in parameters.split():
+            name, equals, _ = word.partition("=")
+            whole = words.KEPT_PARAMETER.match(name) is not None
+            kept.append(word if whole else f"{name}=..." if equals else self._named("word")(word))
+        return " ".join(kept)
+
     def _text(self, text: str) -> str:
         """Any text: a line of a log, a path, a reason."""
+        text = words.COMMAND_LINE.sub(lambda m: m[1] + self.command_line(m[2]), text)
+        text = words.BUILDER.sub("(builder@host)", text)
         for place in words.PROGRAM_PLACES:
             text = place.sub(lambda m: m[1] + self.program(m[2]), text)
         text = words.UUID.sub(lambda m: self.shaped(m[0]), text)
@@ -164,9 +176,10 @@ class Redactor:
             return found[0]
         return f"[{self._named('path')(found[0])}]"
 
-    def file(self, content: bytes) -> bytes:
+    def file(self, name: str, content: bytes) -> bytes:
         """The content of a text file, line by line; what is no text is dropped."""
-        lines = content.decode("utf-8", "replace").split("\n")
+        text = content.decode("utf-8", "replace")
+        lines = (self.command_line(text) if name == "proc/cmdline" else text).split("\n")
         return "\n".join(self.text(line) for line in lines).encode("utf-8", "replace")
 
     def entity(self, entity: Entity) -> Entity:
@@ -267,7 +280,7 @@ def redact(capture: Capture, key: bytes | None = None) -> Capture:
         readings=[redactor.reading(reading) for reading in capture.readings],
         records=[redactor.record(record) for record in capture.records],
         sources=[redactor.source(source) for source in capture.sources],
-        files={name: redactor.file(content) for name, content in capture.files.items()},
+        files={name: redactor.file(name, content) for name, content in capture.files.items()},
         private={},
         redacted=True,
         notes=[redactor.text(note) for note in capture.notes],

@@ -147,3 +147,14 @@ NO_VALUE = re.compile(r"(?:0x[0-9a-f]+|[\d.:]+|<.*|(?:[0-9a-f]{4}:)?[0-9a-f]{2}:
 """Numbers, and PCI addresses."""
 PSEUDONYM = re.compile(r"\[?[a-z]+-[0-9a-f]{8}(?:\.ex?e?)?\]?\Z")
 TOKEN = re.compile(r"[A-Za-z0-9]+")
+
+COMMAND_LINE = re.compile(r"((?:^|\b)(?:[Kk]ernel c|C)ommand line: )(.*)", re.S)
+BUILDER = re.compile(r"\(([\w][\w.-]*)@([\w.-]*)\)")
+"""Who built a kernel or a module, and on which machine."""
+KEPT_PARAMETER = re.compile(
+    r"(?:ro|rw|quiet|splash|debug|nomodeset|(?:intel_|amd_)?iommu|pci[\w.]*|nvidia[\w.-]*|nouveau[\w.]*|mlx5\w*[\w.]*|video|efi"
+    r"|(?:rd\.driver\.|modprobe\.|module_)?blacklist|hugepages\w*|default_hugepagesz|transparent_hugepage|numa\w*|mem\w*|swiotlb"
+    r"|crashkernel|panic\w*|mitigations|console|isolcpus|nohz\w*|rcu_\w+|init_on_\w+|cgroup\w*|systemd\.unified_cgroup_hierarchy"
+    r"|acpi\w*|apic|noapic|nosmt|maxcpus|nr_cpus|processor\.\w+|intel_\w+|amd_\w+|kvm\w*[\w.]*|vfio\w*[\w.-]*|lockdown|module\.sig_\w+)\Z"
+)
+"""Parameters of the kernel's command line that may bear on a verdict.  Of any other only the name stays."""

@@ -369,3 +369,15 @@ def test_answers_of_wrong_types_are_no_answers() -> None:
         assert asked.covers(1.0) in (True, False)
         assert {} == asked.facts("r", None)
         assert asked.recurrence("r", None, None) in (None, "x")
+
+
+def test_a_capture_of_a_real_h200_is_read_back() -> None:
+    """Taken with `collect --redact` on a healthy node under driver 580.159.04; a real driver said all this."""
+    intake, records = read((Path(__file__).parents[1] / "fixtures" / "h200-healthy-redacted.tar.gz").read_bytes())
+    values = {reading.name: reading.value for reading in intake.readings if reading.entity.kind == "gpu"}
+
+    assert any(record.message.startswith("NVRM: loading NVIDIA UNIX Open Kernel Module") for record in records)
+    assert ("ok", "NVIDIA H200", False) == (values["gpu.state"], values["gpu.name"], values["gpu.rows.failure"])
+    assert Missing(NOT_SUPPORTED) == values["gpu.fabric.state"]
+    assert all(isinstance(values[name], int) for name in ("gpu.ecc.uncorrected.volatile", "gpu.temperature"))
+    assert [] == list(assess(load(), records, intake.readings, intake.sources, node=intake.node, now=NOW).incidents)

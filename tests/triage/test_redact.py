@@ -231,7 +231,7 @@ def test_a_short_name_is_found_as_a_word_and_a_dotted_one_whole() -> None:
 
 
 def test_files_that_are_no_text_do_not_raise() -> None:
-    assert isinstance(Redactor({}, KEY).file(bytes(range(256))), bytes)
+    assert isinstance(Redactor({}, KEY).file("proc/version", bytes(range(256))), bytes)
 
 
 @settings(max_examples=200, deadline=None)
@@ -253,3 +253,22 @@ def test_no_line_takes_long(unit: str) -> None:
 
     assert Redactor({"hosts": ["h-1", "a"]}, KEY).text((unit * 16384)[:16384]) is not None
     assert time.monotonic() - began < 10.0
+
+
+def test_a_kernel_command_line_keeps_what_bears_on_a_verdict_and_nothing_else() -> None:
+    """What else a site boots with is its own affair, and so is what it tells its init."""
+    line = "Kernel command line: ro quiet iommu=pt pci=realloc fleet.token=s3cret rescue-shell -- --listen 0.0.0.0:2024"
+    redactor = Redactor({}, KEY)
+
+    said = redactor.text(line)
+
+    assert "iommu=pt pci=realloc fleet.token=..." in said
+    assert not any(secret in said for secret in ("s3cret", "rescue", "listen", "2024"))
+    assert said.partition(": ")[2].encode() == redactor.file("proc/cmdline", line.partition(": ")[2].encode())
+
+
+def test_whoever_built_the_kernel_is_nobody() -> None:
+    """The banner of a driver or kernel names a person and a machine."""
+    banner = "NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  575.57.08  Release Build  (jane@build7)  Fri"
+
+    assert banner.replace("jane@build7", "builder@host") == Redactor({}, KEY).text(banner)
