@@ -115,7 +115,7 @@ class Redactor:
     def _text(self, text: str) -> str:
         """Any text: a line of a log, a path, a reason."""
         text = words.COMMAND_LINE.sub(lambda m: m[1] + self.command_line(m[2]), text)
-        text = words.BUILDER.sub("(builder@host)", text)
+        text = words.BUILDER.sub("(builder)", text)
         for place in words.PROGRAM_PLACES:
             text = place.sub(lambda m: m[1] + self.program(m[2]), text)
         text = words.UUID.sub(lambda m: self.shaped(m[0]), text)
