@@ -1,0 +1,98 @@
+"""The commands after `:`, as one table: run when typed, offered by the palette, listed in the help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+
+if TYPE_CHECKING:
+    from tui.app import TriageApp
+
+
+class Command(NamedTuple):
+    """A command: its words, what it does, and whether it makes sense without words after it."""
+
+    name: str
+    usage: str
+    says: str
+    do: Callable[[TriageApp, str], None]
+    alone: bool = True
+
+
+def _export(app: TriageApp, words: str) -> None:
+    form, _, path = words.strip().partition(" ")
+    if form not in ("text", "json"):
+        form, path = "text", words
+    app.export(form, path.strip())
+
+
+COMMANDS = (
+    Command("quit", "quit", "leave", lambda app, words: app.exit()),
+    Command("incident", "incident N|RULE", "open an incident by its number or its rule",
+            lambda app, words: app.open_named(words), False),
+    Command("gpu", "gpu N|ADDRESS", "open a GPU by its index or PCI address",
+            lambda app, words: app.open_gpu(words), False),
+    Command("log", "log [LINE]", "open the log, at a line", lambda app, words: app.open_log_at(words)),
+    Command("rule", "rule [ID]", "open the rules, at one", lambda app, words: app.open_rules(words or None)),
+    Command("export", "export text|json [FILE]", "write what this screen shows to a file", _export),
+    Command("refresh", "refresh", "sweep or read again now", lambda app, words: app.action_again()),
+    Command("pause", "pause", "freeze the picture, or go on", lambda app, words: app.action_pause()),
+    Command("theme", "theme plain|sixteen|safe", "colours: none, sixteen, or without red beside green",
+            lambda app, words: app.theme_named(words), False),
+    Command("ascii", "ascii", "draw with ASCII alone, or not", lambda app, words: app.toggle_ascii()),
+    Command("help", "help", "the keys of this screen", lambda app, words: app.action_keys()),
+)  # fmt: skip
+
+
+def run(app: TriageApp, line: str) -> None:
+    """Do what was typed after `:`; what cannot be done is said, with what would."""
+    name, _, words = line.strip().partition(" ")
+    if not name:
+        return
+    if name in ("q", "q!", "x"):
+        name = "quit"
+    command = next((each for each in COMMANDS if each.name == name), None)
+    if command is None:
+        started = [each for each in COMMANDS if each.name.startswith(name)]
+        command = started[0] if len(started) == 1 else None
+    if command is None:
+        near = get_close_matches(name, [each.name for each in COMMANDS], n=1)
+        hint = f"did you mean :{near[0]}?" if near else f"one of {', '.join(each.name for each in COMMANDS)}"
+        app.say(f"no command '{name}'; {hint}")
+    elif not words.strip() and not command.alone:
+        app.say(f"say which: :{command.usage}")
+    else:
+        command.do(app, words.strip())
+
+
+class Palette(Provider):
+    """Offers the commands that need no words, and prompts for those that do."""
+
+    async def discover(self) -> Hits:
+        """Yield all of them."""
+        for command in COMMANDS:
+            yield DiscoveryHit(Content(command.usage), partial(self._do, command), help=command.says)
+
+    async def search(self, query: str) -> Hits:
+        """Yield those whose words resemble the query."""
+        matcher = self.matcher(query)
+        for command in COMMANDS:
+            words = f"{command.name}: {command.says}"  # no brackets: what is highlighted is read as markup
+            score = matcher.match(words)
+            if score > 0:
+                yield Hit(score, matcher.highlight(words), partial(self._do, command), help=command.says)
+
+    def _do(self, command: Command) -> None:
+        from tui.app import TriageApp
+
+        app = self.app
+        assert isinstance(app, TriageApp)
+        if command.alone:
+            command.do(app, "")
+        else:
+            app.call_later(app.prompt, f"{command.name} ")

@@ -1,0 +1,470 @@
+"""A log, opened at once whatever its size: found, filtered, folded, with the evidence marked by its number."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.worker import get_current_worker
+
+from tui.facts import Incident
+from tui.logfile import LogFile
+from tui.loglines import Search, Signals, decoded, search_for
+from tui.marks import evidence_at, marks_of, same
+from tui.screens.base import TriageScreen
+from tui.source import LogText
+from tui.text import Line, Span, clean, wrap
+from tui.widgets.banner import Banner
+from tui.widgets.lines import Lines
+from tui.widgets.logview import MOST_LISTED, LogView, listed
+
+FOLLOW = 0.5
+"""Seconds between looks at a log that is followed."""
+MOST_COPIED = 10_000
+"""Lines that an export of a log holds at most."""
+MOST_HITS = 1_000_000
+_TALL = 32
+
+
+class Told(Message):
+    """Something that a thread found out; the screen draws it."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        super().__init__()
+        self.then = then
+
+
+class LogScreen(TriageScreen):
+    """Shows one log after another; `logs` are those that can be chosen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "find", "find", id="log.find"),
+        Binding("n", "again(True)", "next", id="log.next-hit"),
+        Binding("N", "again(False)", "hit before", id="log.previous-hit", show=False),
+        Binding("ampersand", "narrow", "filter", id="log.filter"),
+        Binding("right_square_bracket", "signal(True)", "signal", id="log.next-signal"),
+        Binding("left_square_bracket", "signal(False)", "signal before", id="log.previous-signal", show=False),
+        Binding("v", "evidence(True)", "evidence", id="log.next-evidence"),
+        Binding("V", "evidence(False)", "evidence before", id="log.previous-evidence", show=False),
+        Binding("z", "fold", "fold", id="log.fold"),
+        Binding("m", "time(60)", "1 minute on", id="log.minute-on", show=False),
+        Binding("M", "time(-60)", "1 minute back", id="log.minute-back", show=False),
+        Binding("o", "time(3600)", "1 hour on", id="log.hour-on", show=False),
+        Binding("O", "time(-3600)", "1 hour back", id="log.hour-back", show=False),
+        Binding("F", "follow", "follow", id="log.follow"),
+        Binding("w", "raw", "raw lines", id="log.raw", show=False),
+        Binding("b", "other", "next log", id="log.other", show=False),
+        Binding("r", "rule", "rule", id="log.rule", show=False),
+    ]
+
+    def __init__(self, log: LogText, logs: Sequence[LogText], incident: Incident | None, line: int | None,
+                 quoted: str = "", newest: bool = False) -> None:  # fmt: skip
+        super().__init__()
+        self.view = LogView(id="log")
+        self.view.to_end = newest
+        self.log_text = log
+        self.logs = tuple(logs)
+        self.incident = incident
+        self._line = line
+        self._quoted = quoted
+        self._searching = ""
+        self._filter: Search | None = None
+        self._folding = False
+        self._following = False
+        self._busy = ""
+        self._whole = False
+        self._trouble = ""
+        self._hits: array[int] = array("Q")
+        self._hits_done = False
+
+    @property
+    def crumb(self) -> str:  # type: ignore[override]
+        """Name the file where there are several."""
+        name = os.path.basename(self.log_text.origin) or self.log_text.origin
+        return f"log {clean(name, self.look)}" if len(self.logs) > 1 else "log"
+
+    def body(self) -> ComposeResult:
+        """Make the line that says what is shown, the lines, and what is known of the one under the cursor."""
+        yield Banner(self._about, id="about")
+        yield self.view
+        yield Banner(self._detail, id="detail")
+
+    def on_mount(self) -> None:
+        """Open the file in a thread: a compressed one is unpacked first."""
+        super().on_mount()
+        self.set_interval(FOLLOW, self._look_again)
+        self._open()
+
+    def on_resize(self) -> None:
+        """Give what is known of a line more room on a tall screen, or where all of it was asked for."""
+        room = self.size.height
+        self.query_one("#detail").styles.height = room * 2 // 3 if self._whole else 7 if room >= _TALL else 4
+
+    def on_unmount(self) -> None:
+        """Close the file."""
+        if self.view.file is not None:
+            self.view.file.close()
+
+    def show(self) -> None:
+        """Mark the evidence of the newest report."""
+        facts = self.triage.facts
+        if facts is None:
+            return
+        if self.incident is not None:
+            self.incident = facts.incident(self.incident.key) or self.incident
+        self.view.marks = marks_of(facts, self.incident, self.log_text)
+        self.view.refresh()
+        self.query_one("#about").refresh()
+
+    # Threads --------------------------------------------------------------------------------------------------------
+
+    def tell(self, then: Callable[[], None]) -> None:
+        """Let the screen do something, from any thread."""
+        self.post_message(Told(then))
+
+    def on_told(self, message: Told) -> None:
+        """Do what a thread asked for, and draw."""
+        message.then()
+        self.view.refresh()
+        self.query_one("#about").refresh()
+        self.query_one("#detail").refresh()
+
+    def _work(self, name: str, busy: str, do: Callable[[Callable[[], bool]], None]) -> None:
+        """Run something in a thread, ending what ran under that name before."""
+        self._busy = busy
+
+        def run() -> None:
+            worker = get_current_worker()
+            stop = lambda: worker.is_cancelled  # noqa: E731
+            try:
+                do(stop)
+            finally:
+                if not worker.is_cancelled:
+                    self.tell(self._idle)
+
+        self.run_worker(run, thread=True, exclusive=True, group=name)
+
+    def _idle(self) -> None:
+        self._busy = ""
+
+    def _open(self) -> None:
+        path, rulebook = self.log_text.path, self.triage.rulebook
+
+        def opened(stop: Callable[[], bool]) -> None:
+            try:
+                file = LogFile(path)
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                self.tell(lambda: self._refuse(reason))
+                return
+            first = True
+
+            def stop_or_tell() -> bool:
+                nonlocal first
+                if first and file.count:
+                    first = False
+                    self.tell(lambda: self._take(file))
+                return stop()
+
+            file.index(stop_or_tell)
+            if stop():
+                return
+            if first:
+                self.tell(lambda: self._take(file))
+            self.tell(self._arrive)
+            found = rulebook()
+            if found is not None:
+                signals = Signals(found)
+                self.tell(lambda: self._know(signals))
+
+        self._work("open", "opening", opened)
+
+    def _refuse(self, reason: str) -> None:
+        self._trouble = f"cannot be opened: {reason}"
+
+    def _take(self, file: LogFile) -> None:
+        if self.view.file is not None and self.view.file is not file:
+            self.view.file.close()
+        self.view.file = file
+        self.view.reset()
+        self.show()
+
+    def _arrive(self) -> None:
+        """Go to the line that was asked for, once it is known to be there."""
+        if self.view.to_end:
+            self.view.action_edge(True)
+        line, self._line = self._line, None
+        if line is None:
+            return
+        row = self.log_text.row(line)
+        if row is None or self.view.file is None or row >= self.view.file.count:
+            self.triage.say(f"line {line} is no longer in the log; it was rotated or cut")
+            return
+        self.view.go_to(row)
+        if self._quoted and not same(self._quoted, decoded(self.view.text(row))):
+            self.triage.say(f"line {line} now reads otherwise than the report quotes it: the log has changed")
+
+    def _know(self, signals: Signals) -> None:
+        self.view.signals = signals
+
+    def _look_again(self) -> None:
+        """See whether a followed file has grown, and how far the index is."""
+        file = self.view.file
+        if file is not None and not file.done:
+            self.query_one("#about").refresh()
+            self.view.refresh()
+        if not self._following or file is None or not file.done:
+            return
+
+        def grown(stop: Callable[[], bool]) -> None:
+            before = file.count
+            file.index(stop)
+            if file.count != before:
+                self.tell(lambda: self.view.action_edge(True))
+
+        self._work("follow", "", grown)
+
+    # What is shown --------------------------------------------------------------------------------------------------
+
+    def _about(self, width: int, height: int) -> list[Line]:
+        view, file = self.view, self.view.file
+        if self._trouble:
+            return [(("unknown strong", f" {self.log_text.origin} {self._trouble}"),)]
+        if file is None:
+            return [(("", f" opening {self.log_text.origin}"),)]
+        shown = f"{view.total:,} of {file.count:,} lines" if view.view is not None else f"{file.count:,} lines"
+        words: list[Span] = [("", f" line {view.number + 1:,}, {shown}")]
+        if not file.done:
+            words.append(("unknown", f"  indexed {file.share:.0%}"))
+        if view.search is not None:
+            words += [("", "  find: "), ("strong", view.search.asked), ("", self._count())]
+        if self._filter is not None:
+            words += [("", "  filter: "), ("strong", self._filter.asked)]
+        if self._folding:
+            words.append(("", "  repeats folded"))
+        if self._following:
+            words.append(("strong", "  FOLLOW"))
+        if file.note:
+            words.append(("unknown", f"  {file.note}"))
+        if self._busy:
+            words.append(("faint", f"  {self._busy}..."))
+        if len(view.marks):
+            words.append(("faint", f"  {len(view.marks)} evidence lines"))
+        return [tuple(words)]
+
+    def _count(self) -> str:
+        from bisect import bisect_left
+
+        hits = len(self._hits)
+        more = "" if self._hits_done else "+"
+        place = bisect_left(self._hits, self.view.number)
+        on = place < hits and self._hits[place] == self.view.number
+        return f" ({place + 1:,} of {hits:,}{more})" if on else f" ({hits:,}{more})"
+
+    def _detail(self, width: int, height: int) -> list[Line]:
+        view = self.view
+        if view.file is None or not view.total:
+            return []
+        number = view.number
+        raw = view.text(number)
+        lines = wrap([("", f" {decoded(raw)}")], width, self.look, 1, most=max(1, height - 2))
+        for incident, item in evidence_at(self.triage.facts, self.incident, self.log_text, number):
+            where = f" [{item.number}] {item.id} of {incident.rule} "
+            lines += wrap([("mark", where), ("", item.why)], width, self.look, 2, most=1)
+        if view.signals is not None and view.is_signal(number, raw):
+            for name, says, fields in view.signals.of(raw):
+                told = ", ".join(f"{field} {value}" for field, value in fields.items() if field != "text")
+                lines += wrap(
+                    [("warning", f" ! {name} "), ("", f"{says} "), ("faint", told)], width, self.look, 3, most=1
+                )
+        return lines
+
+    def on_lines_chosen(self, event: Lines.Chosen) -> None:
+        """Show the whole line, or only its start."""
+        self._whole = not self._whole
+        self.on_resize()
+
+    def on_lines_moved(self, event: Lines.Moved) -> None:
+        """Say what is known of the line under the cursor."""
+        self.query_one("#about").refresh()
+        self.query_one("#detail").refresh()
+
+    # Keys -----------------------------------------------------------------------------------------------------------
+
+    def action_find(self) -> None:
+        """Ask what to find."""
+        self.ask("/", self.view.search.asked if self.view.search is not None else "")
+
+    def action_narrow(self) -> None:
+        """Ask which lines to show."""
+        self.ask("&", self._filter.asked if self._filter is not None else "")
+
+    def asked(self, sign: str, text: str) -> None:
+        """Find, or show only the lines that match; nothing ends either."""
+        search = search_for(text) if text else None
+        if search is not None and search.literal:
+            self.triage.say(f"'{text}' is no regular expression; it is taken as text")
+        if sign == "&":
+            self._filter = search
+            self._list()
+            return
+        self.view.search = search
+        self._hits, self._hits_done = array("Q"), False
+        file = self.view.file
+        if search is None or file is None:
+            return
+
+        def count(stop: Callable[[], bool]) -> None:
+            hits = self._hits
+            for _, found in file.each(search.chunk, search.line, stop):
+                hits.extend(found)
+                if len(hits) > MOST_HITS:
+                    return
+            if not stop():
+                self._hits_done = True
+
+        self._work("count", "counting", count)
+        self._jump(search, self.view.number, True)
+
+    def action_again(self, forward: bool) -> None:
+        """Go to the next or the previous hit."""
+        if self.view.search is None:
+            self.action_find()
+        else:
+            self._jump(self.view.search, self.view.number + (1 if forward else -1), forward)
+
+    def action_signal(self, forward: bool) -> None:
+        """Go to the next or the previous line that the rulebook knows."""
+        if self.view.signals is None:
+            self.triage.say("the signals are not known yet; wait a moment")
+            return
+        found = self.view.signals
+        search = Search("signal", found.chunk, found.line, None)
+        self._jump(search, self.view.number + (1 if forward else -1), forward)
+
+    def action_evidence(self, forward: bool) -> None:
+        """Go to the next or the previous line that is evidence."""
+        rows = sorted(self.view.marks)
+        here = self.view.number
+        further = [row for row in rows if row > here] if forward else [row for row in reversed(rows) if row < here]
+        if further:
+            self.view.go_to(further[0])
+        else:
+            self.triage.say(f"no evidence line {'below' if forward else 'above'}")
+
+    def _jump(self, search: Search, start: int, forward: bool) -> None:
+        file = self.view.file
+        if file is None:
+            return
+        extra = self._filter
+
+        def test(raw: bytes) -> bool:
+            return search.line(raw) and (extra is None or extra.line(raw))
+
+        def look(stop: Callable[[], bool]) -> None:
+            found = None if start < 0 else file.find(start, forward, search.chunk, test, stop)
+            if stop():
+                return
+            where = "below" if forward else "above"
+            what = "signal" if search.pattern is None else f"'{search.asked}'"
+            if found is None:
+                self.tell(lambda: self.triage.say(f"no {what} {where}"))
+            else:
+                row = found
+                self.tell(lambda: self.view.go_to(row))
+
+        self._work("jump", "looking", look)
+
+    def action_fold(self) -> None:
+        """Fold lines that repeat the one before, or unfold them."""
+        self._folding = not self._folding
+        self._list()
+
+    def _list(self) -> None:
+        """Make the list of the lines to show anew, and stay on the line."""
+        view, file = self.view, self.view.file
+        if file is None:
+            return
+        here = view.number
+        search, fold = self._filter, self._folding
+        if search is None and not fold:
+            self.workers.cancel_group(self, "list")
+            view.view = view.folds = None
+            view.go_to(here)
+            self.tell(self._idle)
+            return
+        keep = frozenset(view.marks)
+
+        def take(rows: array[int], counts: array[int] | None) -> None:
+            view.view, view.folds = rows, counts
+
+        def work(stop: Callable[[], bool]) -> None:
+            whole = listed(file, search, fold, keep, stop, lambda rows, counts: self.tell(lambda: take(rows, counts)))
+            if stop():
+                return
+            self.tell(lambda: view.go_to(here))
+            if not whole:
+                self.tell(lambda: self.triage.say(f"only the first {MOST_LISTED:,} lines are listed; filter more"))
+
+        self._work("list", "listing", work)
+
+    def action_time(self, seconds: int) -> None:
+        """Go on or back in time; times in a log may step, so this is about."""
+        if not self.view.go_in_time(seconds, self.triage.now()):
+            self.triage.say("no line near here has a time")
+
+    def action_follow(self) -> None:
+        """Show new lines as they are written, or stop."""
+        self._following = not self._following
+        if self._following:
+            self.view.action_edge(True)
+        self.query_one("#about").refresh()
+
+    def action_raw(self) -> None:
+        """Show lines as they stand in the file, or as time and message."""
+        self.view.raw = not self.view.raw
+        self.view.refresh()
+
+    def action_other(self) -> None:
+        """Show the next log."""
+        if len(self.logs) < 2:
+            self.triage.say("there is no other log")
+            return
+        origins = [log.origin for log in self.logs]
+        place = origins.index(self.log_text.origin) if self.log_text.origin in origins else -1
+        self.switch(self.logs[(place + 1) % len(self.logs)], None)
+
+    def switch(self, log: LogText, line: int | None) -> None:
+        """Show another log."""
+        self.workers.cancel_all()
+        self.log_text, self._line, self._trouble = log, line, ""
+        self._filter, self._folding, self._following = None, False, False
+        self.view.search = None
+        self.view.cursor = self.view.top = 0
+        self._open()
+        self.tick()
+
+    def action_rule(self) -> None:
+        """Show the rule that counted this line."""
+        for incident, item in evidence_at(self.triage.facts, self.incident, self.log_text, self.view.number):
+            self.triage.open_rules(incident.rule, item.id)
+            return
+        self.triage.say("no rule counted this line as evidence")
+
+    def copied(self) -> str | None:
+        """Return the line under the cursor as it stands in the file."""
+        return decoded(self.view.text(self.view.number)) or None
+
+    def exported(self, form: str) -> str | None:
+        """Return the lines that are shown, from the cursor on if there are too many."""
+        if form != "text" or self.view.file is None:
+            return None
+        view = self.view
+        first = 0 if view.total <= MOST_COPIED else view.cursor
+        last = min(view.total, first + MOST_COPIED)
+        return "".join(decoded(view.text(view.number_at(index))) + "\n" for index in range(first, last))

@@ -1,0 +1,123 @@
+"""One sweep in a process of its own: `python -m tui.sweep node|logs --file=FILE ...` prints one JSON object and ends.
+
+Reading a node can hang in the driver and reading a log can take minutes of
+pure computation; in a process of its own neither can hold up a key, and it can
+be killed.  It prints `{"report": ..., "readings": [...], "rows": [...]}` or
+`{"refused": "why"}`.  Nothing here loads a terminal library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from probes.model import Entity, LogRecord, Missing, Reading
+from triage.cli.exits import Refused
+from triage.cli.reports import from_logs, load_rulebook
+
+MOST_ROWS = 200_000
+"""Records of the live kernel log that are kept for the log screen, the newest."""
+
+
+def main(words: Sequence[str]) -> None:
+    """Sweep and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=("node", "logs"))
+    parser.add_argument("--file", action="append", default=[])
+    parser.add_argument("--rules", type=Path)
+    parser.add_argument("--overlay", type=Path, action="append", default=[])
+    parser.add_argument("--now", type=float)
+    parser.add_argument("--timezone", type=float, default=0.0)
+    parser.add_argument("--deadline", type=float, default=16.0)
+    parser.add_argument("--spool", type=Path)
+    parser.add_argument("--parent", type=int)
+    args = parser.parse_args(words)
+    if args.parent is not None:
+        threading.Thread(target=_end_with, args=(args.parent,), daemon=True).start()
+    now = time.time() if args.now is None else args.now
+    try:
+        rulebook = load_rulebook(args.rules, args.overlay)
+        if args.what == "node":
+            told = _node(rulebook, now, args.deadline, args.spool)
+        else:
+            told = {"report": from_logs(rulebook, args.file, now=now, tz_offset=args.timezone)}
+    except Refused as refused:
+        told = {"refused": refused.message}
+    json.dump(told, sys.stdout, allow_nan=False)
+
+
+def _end_with(parent: int) -> None:
+    """End when the screens are gone, however they went: nobody reads a sweep that outlives them."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _node(rulebook: Any, now: float, deadline: float, spool: Path | None) -> dict[str, Any]:
+    from probes.node import probe
+    from triage import __version__
+    from triage.assess import assess
+    from triage.report import to_report
+
+    readings, stream, sources = probe(deadline)
+    records = list(stream)
+    found = assess(rulebook, records, readings, sources, node=os.uname().nodename, now=now)
+    report = to_report(found, generated_at=now, tool_version=__version__, causes=rulebook.causes)
+    told: dict[str, Any] = {"report": report, "readings": [pack(reading) for reading in readings]}
+    if spool is not None and records:
+        told["rows"] = write_spool(spool, records[-MOST_ROWS:])
+        told["origin"] = records[-1].origin
+    return told
+
+
+def write_spool(path: Path, records: Iterable[LogRecord]) -> list[tuple[int, int]]:
+    """Write the records as text, readable by the owner alone; return (line, row) of each, rows from zero."""
+    rows: list[tuple[int, int]] = []
+    row = 0
+    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with open(opened, "w", encoding="utf-8", errors="replace", newline="\n") as file:
+        for record in records:
+            rows.append((record.line, row))
+            lines = [_stamped(record), *record.message.split("\n")[1:]]
+            file.writelines(f"{line}\n" for line in lines)
+            row += len(lines)
+    return rows
+
+
+def _stamped(record: LogRecord) -> str:
+    """The first line with a time that a person can read; raw records of /dev/kmsg have none."""
+    first = record.message.partition("\n")[0]
+    if record.at is None:
+        return record.text or first
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.at))
+    who = "kernel" if record.kernel or record.identifier is None else record.identifier
+    return f"{moment}.{int(record.at % 1 * 1000):03d}Z {who}: {first}"
+
+
+def pack(reading: Reading) -> list[Any]:
+    """Return a reading as JSON values."""
+    value: Any = reading.value
+    if isinstance(value, Missing):
+        value = {"missing": value.reason}
+    elif isinstance(value, float) and not abs(value) < float("inf"):
+        value = {"missing": "error:not-finite"}
+    return [list(reading.entity), reading.name, value, reading.unit, reading.at]
+
+
+def unpack(told: Sequence[Any]) -> Reading:
+    """Return the reading that `pack` packed."""
+    entity, name, value, unit, at = told
+    if isinstance(value, dict):
+        value = Missing(str(value.get("missing")))
+    return Reading(Entity(*entity), name, value, unit, at)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
