@@ -18,7 +18,7 @@ from triage.model import SEVERITIES, UNDETERMINED, Assessment, Device, Evidence,
 from triage.rulebook.model import Action, Item, Metric, Points, Rule, Rulebook, Seen
 from triage.scanner import Scanner
 from triage.timeline import FOLD, Spans, Timeline, build, seconds_between
-from triage.verdict import counted, decide, families, probabilities, sums
+from triage.verdict import counted, decide, families, probabilities, status, sums
 
 if TYPE_CHECKING:
     from triage.history.past import Past
@@ -82,7 +82,7 @@ def assess(
     incidents = sorted(_fold(opened), key=worst_first)
     return Assessment(
         node=node,
-        status=_status(incidents, read),
+        status=status([i.severity for i in incidents if i.state == "open"], [source.readable for source in read]),
         sources=read,
         incidents=tuple(incidents),
         gpus=tuple(devices.values()),
@@ -350,13 +350,6 @@ def worst_first(incident: Incident) -> tuple[bool, int, int, int, str]:
         not decided,
         incident.fingerprint,
     )
-
-
-def _status(incidents: Sequence[Incident], sources: Sequence[Source]) -> str:
-    worst = max((SEVERITIES.index(i.severity) for i in incidents if i.state == "open"), default=0)
-    if worst > 0:
-        return SEVERITIES[worst]
-    return "ok" if sources and all(s.readable for s in sources) else "unknown"
 
 
 def _devices(timeline: Timeline, readings: Sequence[Reading]) -> dict[str, Device]:

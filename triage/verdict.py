@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
-from triage.model import UNDETERMINED, Evidence, Verdict
+from triage.model import SEVERITIES, UNDETERMINED, Evidence, Verdict
 from triage.rulebook.model import Rulebook
 
 LEAF_SHARE = 0.6
@@ -110,3 +110,11 @@ def decide(evidence: Sequence[Evidence], rulebook: Rulebook) -> Verdict:
     if not decided:
         return Verdict(UNDETERMINED, None, confidence, by_family, by_leaf)
     return Verdict(family, leaf, confidence, by_family, by_leaf)
+
+
+def status(open_severities: Iterable[str], readable: Sequence[bool]) -> str:
+    """Return the status of a node: its worst open incident's, else whether all its sources could be read."""
+    worst = max((SEVERITIES.index(severity) for severity in open_severities), default=0)
+    if worst > 0:
+        return SEVERITIES[worst]
+    return "ok" if readable and all(readable) else "unknown"

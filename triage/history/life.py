@@ -19,6 +19,7 @@ from triage.history.parts import Part, same
 from triage.model import SEVERITIES, Incident
 from triage.report import iso
 from triage.timeline import FOLD
+from triage.verdict import status
 
 Json = dict[str, Any]
 
@@ -137,11 +138,7 @@ def state(row: Row, now: float) -> str:
 def status_of(report: Json) -> str:
     """Return the status that a report has with these incidents: its worst open one, else whether all could be read."""
     still = [i["severity"] for i in report["incidents"] if i["state"] == "open"]
-    worst = max((SEVERITIES.index(severity) for severity in still), default=0)
-    if worst > 0:
-        return SEVERITIES[worst]
-    sources = report["sources"]
-    return "ok" if sources and all(source["readable"] for source in sources) else "unknown"
+    return status(still, [source["readable"] for source in report["sources"]])
 
 
 def life_of(row: Row, present: bool | None) -> Json:
