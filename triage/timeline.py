@@ -100,13 +100,20 @@ class Spans:
                 span[place + 1] = times[1] if last is None else max(last, times[1])
         self._counts[key][1] += number
 
+    def adopt(self, other: Spans) -> None:
+        """Take over what another has noted of other sources."""
+        self._spans.update(other._spans)
+        self._counts.update(other._counts)
+
     def knows(self, key: tuple[str, str | None]) -> bool:
         """Whether a record of this source and boot has gone by."""
         return key in self._spans
 
-    def result(self, signals: Iterable[Signal]) -> dict[tuple[str, str | None], Span]:
-        """Return the spans; `plain` is how many records were not signals, folded ones counted fully."""
-        hits: dict[tuple[str, str | None], int] = {}
+    def result(
+        self, signals: Iterable[Signal], echoes: Mapping[tuple[str, str | None], int] | None = None
+    ) -> dict[tuple[str, str | None], Span]:
+        """Return the spans; `plain` is how many records were not signals, folded ones and echoes counted fully."""
+        hits = dict(echoes or {})
         for signal in signals:
             key = (signal.record.origin, signal.record.boot)
             hits[key] = hits.get(key, 0) + signal.count
@@ -116,13 +123,48 @@ class Spans:
         }
 
 
+class _Heard:
+    """Tells a line that is there twice from an event that came twice.
+
+    A console log and syslog write the same record both; so do two files of one
+    node.  The clock of the kernel tells: the same words at the same microsecond,
+    or, in another log, within the second that its stamps are exact to.
+    """
+
+    MOST = 4096
+    """Messages remembered; then it starts afresh."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str | None, str], LogRecord] = {}
+
+    def before(self, signal: Signal) -> bool:
+        """Whether this very record has gone by already."""
+        now = signal.record
+        key = (signal.name, signal.pci, now.message)
+        last = self._last.get(key)
+        if len(self._last) >= self.MOST:
+            self._last.clear()
+        self._last[key] = now
+        if last is None or (last.origin, last.line) == (now.origin, now.line):
+            return False
+        if last.monotonic is not None and now.monotonic is not None and last.origin == now.origin:
+            return last.boot == now.boot and last.monotonic == now.monotonic
+        return last.origin != now.origin and None not in (last.at, now.at) and abs((last.at or 0) - (now.at or 0)) < 1.0
+
+
 def build(signals: Iterable[Signal], spans: Spans) -> Timeline:
     """Fold, merge and number the signals; consumes the iterator."""
     logs: dict[str, list[Signal]] = {}
     latest: dict[tuple[object, ...], tuple[str, int]] = {}
+    echoes: dict[tuple[str, str | None], int] = {}
+    heard = _Heard()
     dropped = 0
     kept = 0
     for signal in signals:
+        if heard.before(signal):
+            here = (signal.record.origin, signal.record.boot)
+            echoes[here] = echoes.get(here, 0) + 1
+            continue
         log = logs.setdefault(signal.record.origin, [])
         key = _fold_key(signal)
         place = latest.get(key)
@@ -131,17 +173,19 @@ def build(signals: Iterable[Signal], spans: Spans) -> Timeline:
             gap = _gap(first, signal)
             if gap is None or gap <= FOLD:
                 logs[place[0]][place[1]] = first._replace(
-                    count=first.count + 1,
+                    count=first.count + signal.count,
                     last_at=signal.record.at or first.last_at,
                     last_monotonic=signal.record.monotonic or first.last_monotonic,
                 )
                 continue
         if kept >= MOST_SIGNALS:
-            dropped += 1
+            dropped += signal.count
             continue
         kept += 1
         latest[key] = (signal.record.origin, len(log))
-        log.append(signal._replace(last_at=signal.record.at, last_monotonic=signal.record.monotonic))
+        if signal.count == 1:  # else it was folded where its log was read
+            signal = signal._replace(last_at=signal.record.at, last_monotonic=signal.record.monotonic)
+        log.append(signal)
     notices = [f"{dropped} further distinct signals were counted but not kept"] if dropped else []
     merged, unmerged = _merge(list(logs.values()))
     if unmerged:
@@ -154,7 +198,7 @@ def build(signals: Iterable[Signal], spans: Spans) -> Timeline:
     by_name: dict[str, list[Signal]] = {}
     for signal in numbered:
         by_name.setdefault(signal.name, []).append(signal)
-    return Timeline(numbered, {n: tuple(s) for n, s in by_name.items()}, spans.result(numbered), tuple(notices))
+    return Timeline(numbered, {n: tuple(s) for n, s in by_name.items()}, spans.result(numbered, echoes), tuple(notices))
 
 
 def seconds_between(one: Signal, other: Signal) -> float | None:

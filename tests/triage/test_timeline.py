@@ -104,3 +104,26 @@ def test_spans_say_what_each_boot_of_a_log_covered() -> None:
 
     assert (True, 2, 4.0) == (result["d", "#1"].from_boot, result["d", "#1"].plain, result["d", "#1"].last_monotonic)
     assert not result["d", "#2"].from_boot
+
+
+def test_a_record_that_is_there_twice_is_one() -> None:
+    """A console log repeats what syslog wrote, and two files of one node hold the same lines."""
+
+    def at(monotonic: float, line: int, origin: str = "a", wall: float | None = None) -> Signal:
+        record = LogRecord("NVRM: Xid", at=wall, monotonic=monotonic, boot="#1", origin=origin, line=line)
+        return Signal("xid", "0000:01:00.0", {"xid": "31"}, record)
+
+    twice = build([at(5.000001, 1), at(5.000001, 2)], Spans())
+    again = build([at(5.000001, 1), at(5.000002, 2)], Spans())
+    files = build([at(5.0, 1, "dmesg", 100.2), at(5.0, 9, "syslog", 100.0)], Spans())
+
+    assert ([1], [2], [1]) == tuple([s.count for s in t.signals] for t in (twice, again, files))
+
+
+def test_echoes_do_not_make_an_excerpt_look_whole() -> None:
+    """They are no other lines of the log."""
+    spans = Spans()
+    records = [LogRecord("NVRM: Xid", monotonic=1.0, boot="#1", origin="a", line=n) for n in range(30)]
+    signals = (Signal("xid", None, {"xid": "31"}, record) for record in spans.watch(records))
+
+    assert 0 == build(signals, spans).spans["a", "#1"].plain
