@@ -17,6 +17,8 @@ from triage.model import Signal
 
 FOLD = 180.0
 """Seconds of silence that end a burst; NVIDIA's fleet tooling uses the same."""
+FOLDED = -1
+"""The `last_order` of a signal that was folded where its log was read, in another process."""
 MOST_SIGNALS = 20000
 """Distinct signals kept; beyond it only counts of those already seen grow."""
 
@@ -64,6 +66,7 @@ class Spans:
     def __init__(self) -> None:
         self._spans: dict[tuple[str, str | None], list[float | None]] = {}
         self._counts: dict[tuple[str, str | None], list[int]] = {}
+        self.heard = Heard()
 
     def watch(self, records: Iterable[LogRecord]) -> Iterator[LogRecord]:
         """Pass the records on unchanged."""
@@ -104,16 +107,15 @@ class Spans:
         """Take over what another has noted of other sources."""
         self._spans.update(other._spans)
         self._counts.update(other._counts)
+        self.heard.adopt(other.heard)
 
     def knows(self, key: tuple[str, str | None]) -> bool:
         """Whether a record of this source and boot has gone by."""
         return key in self._spans
 
-    def result(
-        self, signals: Iterable[Signal], echoes: Mapping[tuple[str, str | None], int] | None = None
-    ) -> dict[tuple[str, str | None], Span]:
+    def result(self, signals: Iterable[Signal]) -> dict[tuple[str, str | None], Span]:
         """Return the spans; `plain` is how many records were not signals, folded ones and echoes counted fully."""
-        hits = dict(echoes or {})
+        hits = dict(self.heard.echoes)
         for signal in signals:
             key = (signal.record.origin, signal.record.boot)
             hits[key] = hits.get(key, 0) + signal.count
@@ -123,7 +125,10 @@ class Spans:
         }
 
 
-class _Heard:
+_Words = tuple[str, str | None, str]
+
+
+class Heard:
     """Tells a line that is there twice from an event that came twice.
 
     A console log and syslog write the same record both; so do two files of one
@@ -132,38 +137,75 @@ class _Heard:
     """
 
     MOST = 4096
-    """Messages remembered; then it starts afresh."""
+    """Messages remembered of one log, and of all before it."""
 
     def __init__(self) -> None:
-        self._last: dict[tuple[str, str | None, str], LogRecord] = {}
+        self._origin: str | None = None
+        self._own: dict[_Words, LogRecord] = {}  # when each message last came in this log; if too many, from then on
+        self._first: dict[_Words, LogRecord] = {}  # when the first so many messages of this log came first
+        self._final: dict[_Words, LogRecord] = {}  # and last
+        self._others: dict[_Words, LogRecord] = {}  # and what the logs before this one ended with
+        self.echoes: dict[tuple[str, str | None], int] = {}
+        """How many signals of each source and boot had gone by before."""
 
     def before(self, signal: Signal) -> bool:
         """Whether this very record has gone by already."""
-        now = signal.record
-        key = (signal.name, signal.pci, now.message)
-        last = self._last.get(key)
-        if len(self._last) >= self.MOST:
-            self._last.clear()
-        self._last[key] = now
-        if last is None or (last.origin, last.line) == (now.origin, now.line):
-            return False
-        if last.monotonic is not None and now.monotonic is not None and last.origin == now.origin:
-            return last.boot == now.boot and last.monotonic == now.monotonic
-        return last.origin != now.origin and None not in (last.at, now.at) and abs((last.at or 0) - (now.at or 0)) < 1.0
+        key = (signal.name, signal.pci, signal.record.message)
+        now = signal.record._replace(message="", text="")  # which the key holds, and which may be long
+        if now.origin != self._origin:
+            self._turn(now.origin)
+        last = self._own.get(key)
+        if len(self._own) >= self.MOST:
+            self._own.clear()
+        self._own[key] = now
+        if key in self._first:
+            self._final[key] = now
+        elif len(self._first) < self.MOST:
+            self._first[key] = self._final[key] = now
+            last = last or self._others.get(key)
+        return last is not None and _same_event(last, now)
+
+    def apart(self, other: Heard) -> bool:
+        """Whether the other, which has heard one log on its own, would have found the same after what this heard."""
+        heard = {**self._others, **self._final}
+        return not any(key in heard and _same_event(heard[key], now) for key, now in other._first.items())
+
+    def adopt(self, other: Heard) -> None:
+        """Go on as if this had heard the log that the other did."""
+        self._turn(other._origin)
+        self._own, self._first, self._final = dict(other._own), dict(other._first), dict(other._final)
+        self.echoes.update(other.echoes)
+
+    def _turn(self, origin: str | None) -> None:
+        """Another log begins."""
+        for key, record in self._final.items():
+            if key in self._others or len(self._others) < self.MOST:
+                self._others[key] = record
+        self._origin = origin
+        self._own, self._first, self._final = {}, {}, {}
+
+
+def _same_event(last: LogRecord, now: LogRecord) -> bool:
+    """Whether two records of the same words are one."""
+    if (last.origin, last.line) == (now.origin, now.line):
+        return False
+    if last.monotonic is not None and now.monotonic is not None and last.origin == now.origin:
+        return last.boot == now.boot and last.monotonic == now.monotonic
+    return last.origin != now.origin and None not in (last.at, now.at) and abs((last.at or 0) - (now.at or 0)) < 1.0
 
 
 def build(signals: Iterable[Signal], spans: Spans) -> Timeline:
     """Fold, merge and number the signals; consumes the iterator."""
     logs: dict[str, list[Signal]] = {}
     latest: dict[tuple[object, ...], tuple[str, int]] = {}
-    echoes: dict[tuple[str, str | None], int] = {}
-    heard = _Heard()
+    heard = spans.heard
     dropped = 0
     kept = 0
     for signal in signals:
-        if heard.before(signal):
+        folded = signal.last_order == FOLDED
+        if not folded and heard.before(signal):
             here = (signal.record.origin, signal.record.boot)
-            echoes[here] = echoes.get(here, 0) + 1
+            heard.echoes[here] = heard.echoes.get(here, 0) + 1
             continue
         log = logs.setdefault(signal.record.origin, [])
         key = _fold_key(signal)
@@ -183,7 +225,7 @@ def build(signals: Iterable[Signal], spans: Spans) -> Timeline:
             continue
         kept += 1
         latest[key] = (signal.record.origin, len(log))
-        if signal.count == 1:  # else it was folded where its log was read
+        if not folded:
             signal = signal._replace(last_at=signal.record.at, last_monotonic=signal.record.monotonic)
         log.append(signal)
     notices = [f"{dropped} further distinct signals were counted but not kept"] if dropped else []
@@ -198,7 +240,7 @@ def build(signals: Iterable[Signal], spans: Spans) -> Timeline:
     by_name: dict[str, list[Signal]] = {}
     for signal in numbered:
         by_name.setdefault(signal.name, []).append(signal)
-    return Timeline(numbered, {n: tuple(s) for n, s in by_name.items()}, spans.result(numbered, echoes), tuple(notices))
+    return Timeline(numbered, {n: tuple(s) for n, s in by_name.items()}, spans.result(numbered), tuple(notices))
 
 
 def seconds_between(one: Signal, other: Signal) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from triage.cli import output
 from triage.cli.exits import DONE, FOUND, INTERRUPTED, PARTIAL, UNREACHABLE, Refused
-from triage.cli.options import Parser, add_logs, add_output, add_rules, look, overlays
+from triage.cli.options import Parser, add_logs, add_output, add_rules, jobs, look, overlays
 from triage.cli.reports import from_logs, load_rulebook
 from triage.model import SEVERITIES
 
@@ -43,6 +43,12 @@ gpu-triage explain panic.txt --format json | jq '.incidents[0].verdict'
         default="never",
         help="exit 1 if something this bad was found (default: never)",
     )
+    parsed.add_argument(
+        "--jobs",
+        type=jobs,
+        metavar="N",
+        help="processes that read several large files (default: as many as processors)",
+    )
     add_output(parsed)
     add_rules(parsed)
     add_logs(parsed)
@@ -56,7 +62,9 @@ def main(words: Sequence[str]) -> int:
     if "-" in files and not args.files and output.is_terminal(sys.stdin):
         raise Refused("which log? `gpu-triage explain FILE`, or `dmesg | gpu-triage explain -`")
     now = time.time() if args.now is None else args.now
-    report = from_logs(load_rulebook(args.rules, overlays(args)), files, now=now, tz_offset=args.timezone)
+    report = from_logs(
+        load_rulebook(args.rules, overlays(args)), files, now=now, tz_offset=args.timezone, jobs=args.jobs
+    )
     output.write(drawn(report, args))
     return exit_code(report, args.fail_on)
 

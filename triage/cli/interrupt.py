@@ -33,9 +33,10 @@ class UntilInterrupted:
 
     def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
         # A blocked read goes on after a handler that returns; only an exception ends it.
-        if self._waiting or self.interrupted:
+        # Called from within a library, the exception may get lost; then the end comes with the next record.
+        again, self.interrupted = self.interrupted, True
+        if self._waiting or again:
             raise KeyboardInterrupt
-        self.interrupted = True
 
     def __iter__(self) -> Iterator[LogRecord]:
         source = iter(self._records)

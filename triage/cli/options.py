@@ -136,6 +136,13 @@ def epoch(text: str) -> float:
     return _finite(text, "a time in seconds since 1970")
 
 
+def jobs(text: str) -> int:
+    """Return a number of processes, from 1 to 1024."""
+    if not (text.isdecimal() and len(text) < 5 and 1 <= int(text) <= 1024):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of processes from 1 to 1024")
+    return int(text)
+
+
 def deadline(text: str) -> float:
     """Return a time limit in seconds, above zero and at most an hour."""
     seconds = _finite(text, "a number of seconds")

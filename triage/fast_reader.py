@@ -1,0 +1,54 @@
+"""The line reader, which can be told of lines that it need not read.
+
+Nothing here reads a line in another way than `probes.records` does; it knows
+what state a stretch of like lines leaves the reader in.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from probes.records import _Reader
+from probes.records_text import Tally
+from probes.records_time import Clock
+
+
+class SteadyReader(_Reader):
+    """A reader of one input whose state can be asked for and moved on."""
+
+    def __init__(self, origin: str, year_hint: float, tz_offset: float, tally: Tally) -> None:
+        super().__init__(origin, Clock(year_hint, tz_offset, tally), tally)
+
+    @property
+    def shape(self) -> Any:
+        """The shape that the next line is tried by first; the second item makes the head of it."""
+        return self._shapes._last
+
+    def boot(self, shape: Any, host: str | None) -> str | None:
+        """The boot that a further line of this shape and host would belong to, or None if that is not certain."""
+        boots = self._boots
+        if self._export is not None or not self._prefixed or self._indent != 0 or self._shapes._last is not shape:
+            return None
+        if host is not None and boots._host != host:
+            return None
+        name = boots._names.get(boots._host)
+        return None if name is None else boots._id or name
+
+    @property
+    def highest(self) -> float | None:
+        """The highest time since boot so far of the host that spoke last, in seconds."""
+        return self._boots._highest.get(self._boots._host)
+
+    def at(self, text: str) -> float | None:
+        """The time of a line of the shape that is tried first, in epoch seconds."""
+        head = self._shapes.match(text)
+        return None if head is None else head.at
+
+    def skip(self, number: int, at: float | None, highest: float | None) -> None:
+        """Go on as if so many lines had been read, the last of them at this time; no record may be open."""
+        self._number += number
+        if at is not None:
+            self._clock.last = at
+        known = self.highest
+        if highest is not None and known is not None:
+            self._boots._highest[self._boots._host] = max(highest, known)
