@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from typing import Optional
 
 from probes.model import LogRecord
-from probes.records_journal import ExportBlock, parse_journal_json, parse_kmsg
+from probes.records_journal import ExportBlock, parse_journal_json, parse_kmsg, unescape
 from probes.records_shapes import Head, Shapes, bare_tag
 from probes.records_text import (
     CONTINUATION_CAP,
@@ -293,8 +293,11 @@ class _Reader:
             self._clock.last = head.at
         self._line = self._number
         self._text = as_it_stood(line)
-        self._parts = [head.message[: 2 * MESSAGE_CAP]]
-        self._size = len(head.message)
+        message = head.message[: 2 * MESSAGE_CAP]
+        if "\\x0a" in message and head.kernel and message.startswith(("NVRM", "nvidia")):
+            message = unescape(message)  # a record of several lines, as /dev/kmsg writes it
+        self._parts = [message]
+        self._size = len(message)
         self._cut = long
         return done
 

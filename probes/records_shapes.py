@@ -15,6 +15,9 @@ from typing import Callable, NamedTuple, Optional
 from probes.records_text import MESSAGE_CAP
 from probes.records_time import Clock
 
+_USER = 8
+"""The first priority of syslog that is not the kernel's own (RFC 5424: facility * 8 + severity, the kernel's is 0)."""
+
 
 class Head(NamedTuple):
     """What the prefix of a line says, and the text after it.
@@ -34,6 +37,13 @@ class Head(NamedTuple):
     pasted: bool = False
     injected: bool = False
     record: bool = True
+
+
+def _proven(head: Optional[Head], priority: Optional[str]) -> Optional[Head]:
+    """What a program sent under the kernel's name; only the priority of syslog tells, where the log keeps it."""
+    if head is not None and head.identifier == "kernel" and priority and int(priority) >= _USER:
+        return head._replace(kernel=False)
+    return head
 
 
 _LEVELS = {
@@ -133,7 +143,7 @@ class Shapes:
             (r"([^\s\[\]:<>]{1,255}) kernel: (.*)", self._host_kernel),
             (r"[^\W\d_]{2,5}\.? " + _DATE + r" " + _CLOCK + r" ([A-Z]{2,5}|[+-]\d\d(?::?\d\d)?) (.*)", self._full),
             (r"(\d{9,11})\.(\d{1,9}) (.*)", self._unix),
-            (r"(\S{1,255}): (" + _FACILITY + r"): +(\w{1,8}): \[" + _DATE + r"T" + _CLOCK + _ZONE + r"\]: ?(.*)",
+            (r"(?:(\S{1,255}): )?(" + _FACILITY + r"): +(\w{1,8}): \[" + _DATE + r"T" + _CLOCK + _ZONE + r"\]: ?(.*)",
              self._talos),
             (r"\[" + _MONTH + r" (\d{1,2}) (\d{4}) " + _CLOCK + r"\] \[(\w{1,10})\] \[tid (\d{1,10})\] (.*)",
              self._fabric_manager),
@@ -238,7 +248,7 @@ class Shapes:
             at = self.clock.in_year(int(year), month, day, clock)
         else:
             at = self.clock.yearless(month, day, clock, digits)
-        return self._tagged(at, text, int(priority) & 7 if priority else None)
+        return _proven(self._tagged(at, text, int(priority) & 7 if priority else None), priority)
 
     def _iso(self, found: re.Match[str]) -> Optional[Head]:
         priority, date, middle, clock, digits, zone, text = found.groups()
@@ -248,7 +258,7 @@ class Shapes:
             caller = _CALLER_FIRST.match(text)  # dmesg --time-format=iso
             text = text[caller.end() :] if caller else text
             return Head(text, at, level=level, injected=bool(priority) and int(priority) > 7)
-        return self._tagged(at, text, level)
+        return _proven(self._tagged(at, text, level), priority)
 
     def _full(self, found: re.Match[str]) -> Optional[Head]:
         date, clock, digits, zone, text = found.groups()
@@ -263,7 +273,7 @@ class Shapes:
         self.tagged = True
         head = Head(
             "", at, None, int(priority) & 7, app, int(pid) if pid.isdecimal() and len(pid) < 11 else None,
-            None if host == "-" else host, app == "kernel",
+            None if host == "-" else host, app == "kernel" and int(priority) < _USER,
         )  # fmt: skip
         text = _OCTAL.sub(lambda octal: chr(int(octal[1], 8)), _after_data(text)[: 4 * MESSAGE_CAP])
         text, uptime = _kernel_text(text) if head.kernel else (text, None)

@@ -239,3 +239,34 @@ def test_a_host_and_tag_behind_the_stamp_of_dmesg_are_no_part_of_the_message() -
 
     assert "mlx5_core 0000:5c:00.0: insufficient power" == record.message
     assert (True, "node7") == (record.kernel, record.host)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"<13>Nov 26 01:02:04 host kernel: [  123.4] {XID_79}",
+        f"<14>1 2026-11-26T00:00:00Z host kernel - - - {XID_79}",
+        f"<13>2026-11-26T00:00:00Z host kernel: {XID_79}",
+    ],
+)
+def test_a_priority_that_is_not_the_kernels_proves_a_forgery(line: str) -> None:
+    """`logger -t kernel` writes the kernel's name, but cannot write its facility."""
+    (record,) = parse_lines([line.encode() + b"\n"], origin="log", year_hint=1.79e9)
+
+    assert ("kernel", False) == (record.identifier, record.kernel)
+
+
+def test_the_lines_of_a_record_escaped_as_kmsg_writes_them_are_put_back() -> None:
+    """A record of several lines that went through a tool which reads /dev/kmsg raw."""
+    (record,) = parse_lines([b"[   12.4] NVRM: The GPU\\x0aNVRM: is not supported\n"], origin="log", year_hint=1.79e9)
+
+    assert "NVRM: The GPU\nNVRM: is not supported" == record.message
+
+
+def test_a_talos_line_without_its_host_keeps_its_time() -> None:
+    """As pasted from the console of one node."""
+    line = f"kern: warning: [2026-04-22T21:25:20.458998481Z]: {XID_79}\n"
+    (record,) = parse_lines([line.encode()], origin="log", year_hint=1.79e9)
+
+    assert XID_79 == record.message
+    assert record.at is not None

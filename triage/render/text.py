@@ -81,14 +81,17 @@ def _headline(report: Json) -> list[Span]:
     incidents, sources = report["incidents"], report["sources"]
     unread = sum(not source["readable"] for source in sources)
     records = sum(source["records"] for source in sources if source["readable"])
-    found = ", ".join(
+    still = [incident for incident in incidents if incident["state"] == "open"]
+    counts = [
         f"{count} {severity}"
         for severity in ("critical", "warning", "info")
-        if (count := sum(incident["severity"] == severity for incident in incidents))
-    )
+        if (count := sum(incident["severity"] == severity for incident in still))
+    ]
+    over = len(incidents) - len(still)
+    found = ", ".join(counts + [f"{over} no longer open"] * (over > 0))
     parts = [
         found or ("no GPU fault found" if report["status"] == "ok" else "nothing can be said"),
-        f"{records} records of {_plural(len(sources) - unread, 'source')} read",
+        f"{_plural(records, 'record')} of {_plural(len(sources) - unread, 'source')} read",
     ]
     if unread:
         parts.append(f"{_plural(unread, 'source')} NOT read")
@@ -127,7 +130,7 @@ def _incident(node: str | None, incident: Json, look: Look) -> list[str]:
         title = f"Evidence {bearing} {family}" + (" (ahead)" if verdict["family"] != family else "")
         lines += _section(look, title, items or _item(look, "", "none found"))
     quiet = [item for item in evidence if item["state"] == "quiet"]
-    lines += _section(look, "Checked and quiet", _silent(quiet, {item["why"] for item in seen}, look))
+    lines += _section(look, "Checked and quiet", _silent(quiet, seen, look))
     unknown = [item for item in evidence if item["state"] == "unknown"]
     lines += _section(look, "Could not check", _unread(unknown, look))
     settle = incident["settle"]
@@ -235,11 +238,15 @@ def _seen(item: Json, sign: str, look: Look) -> list[str]:
     return lines + shown + fill(look, [("faint", "; ".join(filter(None, facts)))], " " * 6)
 
 
-def _silent(quiet: list[Json], said: set[str], look: Look) -> list[str]:
-    """What was looked for and not there: all that weighs, and a few of the rest, no sentence twice."""
+def _silent(quiet: list[Json], seen: list[Json], look: Look) -> list[str]:
+    """What was looked for and not there: all that weighs, and a few of the rest, no sentence twice.
+
+    Where one member of a group was seen, that the others were not says nothing.
+    """
+    said, answered = {item["why"] for item in seen}, {item["group"] for item in seen}
     told = list({item["why"]: item for item in quiet if item["why"] not in said}.values())
     weighs = [item for item in told if item["points"]]
-    rest = [item for item in told if not item["points"]]
+    rest = [item for item in told if not item["points"] and item["group"] not in answered]
     lines = [line for item in (*weighs, *rest[:MOST_OPEN]) for line in _quiet(item, look)]
     more = len(rest) - MOST_OPEN
     return lines + (_item(look, "-", f"and {more} more that would have moved the verdict") if more > 0 else [])

@@ -158,3 +158,16 @@ def test_open_questions_are_cut_where_they_no_longer_tell_much() -> None:
     assert "- and 2 that weigh less" in shown
     assert ["1", "2", "3", "4", "5"] == re.findall(r"- Look (\d)\.", shown)
     assert "- and 2 that would tell less" in shown
+
+
+def test_what_is_over_is_not_counted_among_the_severities(full: dict[str, Any]) -> None:
+    """ "OK  1 critical" would help nobody."""
+    for incident in full["incidents"]:
+        incident["state"] = "resolved"
+    full["status"] = "ok"
+
+    first = render(full, Look(width=100)).splitlines()[0]
+
+    assert first.startswith("OK ")
+    assert f"{len(full['incidents'])} no longer open" in first
+    assert "critical" not in first
