@@ -244,22 +244,31 @@ def build(signals: Iterable[Signal], spans: Spans) -> Timeline:
 
 
 def seconds_between(one: Signal, other: Signal) -> float | None:
-    """Return how long after `one` (its last repeat) `other` came, negative if before, None if clocks cannot tell."""
+    """Return the seconds from the last repeat of the earlier signal to the later one; negative if `other` is earlier.
+
+    Where the repeats of the two overlap it is zero; None if their clocks cannot tell.
+    """
     a, b = one.record, other.record
     if a.monotonic is not None and b.monotonic is not None and a.boot == b.boot and a.origin == b.origin:
-        return b.monotonic - a.monotonic
+        return _apart(a.monotonic, one.last_monotonic, b.monotonic, other.last_monotonic)
     if a.at is not None and b.at is not None:
-        if one.last_at is not None and a.at <= b.at <= one.last_at:
-            return 0.0
-        return b.at - a.at
+        return _apart(a.at, one.last_at, b.at, other.last_at)
     return None
 
 
+def _apart(first: float, first_end: float | None, second: float, second_end: float | None) -> float:
+    first_end, second_end = max(first, first_end or first), max(second, second_end or second)
+    if second > first_end:
+        return second - first_end
+    return second_end - first if second_end < first else 0.0
+
+
 def _gap(first: Signal, signal: Signal) -> float | None:
+    """Return how long a burst has been silent before its next line."""
     if signal.record.at is not None and first.last_at is not None:
         return signal.record.at - first.last_at
-    if signal.record.monotonic is not None and first.record.monotonic is not None:
-        return 0.0 if first.count > 1 else signal.record.monotonic - first.record.monotonic
+    if signal.record.monotonic is not None and first.last_monotonic is not None:
+        return signal.record.monotonic - first.last_monotonic
     return None
 
 

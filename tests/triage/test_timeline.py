@@ -127,3 +127,24 @@ def test_echoes_do_not_make_an_excerpt_look_whole() -> None:
     signals = (Signal("xid", None, {"xid": "31"}, record) for record in spans.watch(records))
 
     assert 0 == build(signals, spans).spans["a", "#1"].plain
+
+
+def test_a_burst_is_near_what_follows_its_last_line() -> None:
+    """Not only what follows its first."""
+    burst = Signal("a", None, {}, LogRecord("x", at=0.0), last_at=1800.0)
+    after = Signal("b", None, {}, LogRecord("x", at=1801.0))
+    during = Signal("c", None, {}, LogRecord("x", at=900.0))
+
+    assert (1.0, -1.0) == (seconds_between(burst, after), seconds_between(after, burst))
+    assert (0.0, 0.0) == (seconds_between(burst, during), seconds_between(during, burst))
+
+
+def test_a_clock_since_boot_parts_bursts_as_wall_time_does() -> None:
+    """The same events say the same on either clock."""
+    times = (100.0, 110.0, 90000.0, 180000.0)
+    wall = build([signal(at=t, xid="31") for t in times], Spans())
+    raw = [
+        Signal("xid", "0000:01:00.0", {"xid": "31"}, LogRecord("x", monotonic=t, boot="#1", line=int(t))) for t in times
+    ]
+
+    assert [2, 1, 1] == [s.count for s in wall.signals] == [s.count for s in build(raw, Spans()).signals]

@@ -55,7 +55,15 @@ def standard_folders(environ: Mapping[str, str] | None = None) -> tuple[Path, ..
     folders = [SYSTEM]
     if os.path.isabs(home):  # the XDG specification has relative paths ignored
         folders.append(Path(home) / "gpu-triage" / "rules")
-    return tuple(folder for folder in folders if folder.is_dir())
+    return tuple(folder for folder in folders if _is_there(folder))
+
+
+def _is_there(folder: Path) -> bool:
+    """Whether a folder stands there for us; one that we may not even see (the home of another) is none of ours."""
+    try:
+        return folder.is_dir()
+    except OSError:
+        return False
 
 
 def read_site(folder: Path, problems: list[Problem]) -> Site:
