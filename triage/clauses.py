@@ -6,6 +6,7 @@ the whole time asked about; otherwise it is `unknown`, with the reason.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,6 +36,8 @@ from triage.timeline import Timeline, seconds_between
 if TYPE_CHECKING:
     from triage.history.past import Past
 
+NEIGHBOURS = 8
+"""Triggers on either side of a signal that are asked how near they are; bursts can overlap, so one is not enough."""
 WHOLE_LOG = 20
 """Other kernel lines that a log must hold before its silence about something counts."""
 
@@ -154,10 +157,7 @@ def _seen(clause: Seen, case: Case) -> Answer:
         after = 0.0
     elif clause.when == "after":
         before = 0.0
-    hits = []
-    for signal in selected(clause.select, case.timeline, case.triggers):
-        if _same(case, signal, clause.same) and _near(case, signal, before, after, clause.when):
-            hits.append(signal)
+    hits = _nearby(case, _meant(clause.select, case, clause.same), before, after, clause.when)
     total = sum(signal.count for signal in hits)
     if hits and total >= clause.at_least:
         return _witness(hits, total)
@@ -180,10 +180,24 @@ def _about_the_trigger(select: Select, case: Case) -> bool:
     return bool(case.triggers) and names.issuperset(select.signals) and codes.issuperset(select.xids)
 
 
-def _near(case: Case, signal: Signal, before: float, after: float, when: str) -> bool:
-    if signal in case.triggers and when == "near":
+def _meant(select: Select, case: Case, same: str) -> list[Signal]:
+    return [signal for signal in selected(select, case.timeline, case.triggers) if _same(case, signal, same)]
+
+
+def _nearby(case: Case, signals: Iterable[Signal], before: float, after: float, when: str) -> list[Signal]:
+    """Return those of the signals that stand near a trigger, in their order."""
+    if not case.triggers:
+        return list(signals)
+    orders = [trigger.order for trigger in case.triggers]
+    return [signal for signal in signals if _near(case, signal, orders, before, after, when)]
+
+
+def _near(case: Case, signal: Signal, orders: Sequence[int], before: float, after: float, when: str) -> bool:
+    """Whether a signal stands near a trigger.  The next ones on the axis are asked: others are further away."""
+    place = bisect_left(orders, signal.order)
+    if when == "near" and place < len(orders) and orders[place] == signal.order:
         return True
-    for trigger in case.triggers:
+    for trigger in case.triggers[max(0, place - NEIGHBOURS) : place + NEIGHBOURS + 1]:
         if signal.record.boot != trigger.record.boot and None in (signal.record.at, trigger.record.at):
             continue
         if when != "near" and (signal.record.origin, signal.record.line) == (
@@ -197,7 +211,7 @@ def _near(case: Case, signal: Signal, before: float, after: float, when: str) ->
                 return True
         elif -before <= gap <= after:
             return True
-    return not case.triggers
+    return False
 
 
 def _witness(hits: Sequence[Signal], total: int) -> Answer:
@@ -272,11 +286,7 @@ def _limits(number: float, at_least: float | None, at_most: float | None) -> boo
 
 
 def _count(clause: Count, case: Case) -> Answer:
-    near = [
-        s
-        for s in selected(clause.select, case.timeline, case.triggers)
-        if _same(case, s, clause.same) and _near(case, s, clause.over, clause.over, "near")
-    ]
+    near = _nearby(case, _meant(clause.select, case, clause.same), clause.over, clause.over, "near")
     number = events(near, clause.fold) if clause.fold > 0 else sum(s.count for s in near)
     number += _before_the_log(clause, case)
     reason = _covered(clause.select, case, clause.over)
@@ -306,13 +316,12 @@ def _covered(select: Select, case: Case, over: float) -> str | None:
 
 
 def _sequence(clause: SequenceClause, case: Case) -> Answer:
-    firsts = [s for s in selected(clause.first, case.timeline, case.triggers) if _same(case, s, clause.same)]
-    thens = [s for s in selected(clause.then, case.timeline, case.triggers) if _same(case, s, clause.same)]
+    firsts, thens = _meant(clause.first, case, clause.same), _meant(clause.then, case, clause.same)
+    orders = [first.order for first in firsts]
     pairs: list[Signal] = []
     for then in thens:
-        for first in firsts:
-            if first.order >= then.order:
-                break
+        place = bisect_left(orders, then.order)
+        for first in firsts[max(0, place - NEIGHBOURS) : place]:
             gap = seconds_between(first, then)
             if gap is None or 0 <= gap <= clause.within:
                 pairs.append(first)
@@ -324,11 +333,8 @@ def _sequence(clause: SequenceClause, case: Case) -> Answer:
 
 
 def _absent(clause: Absent, case: Case) -> Answer:
-    hits = [
-        s
-        for s in selected(clause.select, case.timeline, case.triggers)
-        if _same(case, s, clause.same) and _near(case, s, clause.over, case.rule.look_after, "near")
-    ]
+    meant = _meant(clause.select, case, clause.same)
+    hits = _nearby(case, meant, clause.over, case.rule.look_after, "near")
     if hits:
         return Answer("quiet", None, hits[0].record, hits[0].record.at)
     reason = readable(case, clause.over)
@@ -348,7 +354,7 @@ def _spread(clause: Spread, case: Case) -> Answer:
             for s in case.timeline.signals
             if (s.name, s.fields.get("xid")) in kinds and _where(clause.select.where, s.fields)
         ]
-    near = [s for s in everywhere if _near(case, s, clause.over, clause.over, "near")]
+    near = _nearby(case, everywhere, clause.over, clause.over, "near")
     if clause.across != "gpu":
         near = [s for s in near if _same(case, s, "gpu")]
     things: dict[str, Signal] = {}
