@@ -23,7 +23,7 @@ from triage.found import Found, together
 from triage.recorded import Recorded
 from triage.sections.recognise import Given, reader_of
 from triage.streams import Damaged, as_utf8, blocks, lines
-from triage.unfit import broken, refused, unfit
+from triage.unfit import SPEAKS_OF_IT, broken, refused, unfit
 
 KIND = "kernel-log"
 DAY = 86400.0
@@ -47,6 +47,7 @@ class _Input:
         self.lines = 0
         self.records = 0
         self.kernel = 0
+        self.log_like = False
         self.service = 0
         self.start: float | None = None
         self.end: float | None = None
@@ -79,6 +80,7 @@ class _Input:
                 early = record.monotonic is not None and record.monotonic < 1.0
                 self.from_boot = early or record.message.startswith("Linux version ")
             self.kernel += 1
+            self.log_like = self.log_like or not record.pasted or SPEAKS_OF_IT.search(record.message) is not None
         elif record.identifier is not None and record.identifier.startswith(_SERVICES):
             self.service += 1
         self.records += 1
@@ -97,6 +99,7 @@ class _Input:
         self.lines += number
         self.records += number
         self.kernel += number
+        self.log_like = True  # only lines with a stamp are passed over
         if at is not None:
             self.start = at[0] if self.start is None else min(self.start, at[0])
             self.end = at[1] if self.end is None else max(self.end, at[1])
@@ -125,6 +128,11 @@ class _Input:
             readable = False
             reason = reason or (
                 "no record in it is the kernel's; give the output of dmesg, journalctl -k or kern.log as well"
+            )
+        elif readable and self.kernel and not self.log_like and self.ended:
+            readable, reason = (
+                False,
+                reason or "no line in it looks like a kernel log's; give what dmesg or journalctl -k prints",
             )
         return Source(
             KIND, self.origin, readable, self.start, self.end, self.records, self.from_boot and readable, reason

@@ -52,3 +52,14 @@ def refused(error: OSError | ValueError) -> str:
     if isinstance(error, PermissionError):
         return "no permission to read it; run as root, or as a member of its group (adm, systemd-journal)"
     return f"cannot be opened ({getattr(error, 'strerror', None) or error})"
+
+
+SPEAKS_OF_IT = re.compile(
+    r"NVRM|nv_?peer|nvidia|nvml|\bs?xid\b|\bg(?:pu|sp)\b|rminit|cuda|nccl|inforom|pcie|\baer\b|\bdpc\b|nouveau|nvkm"
+    r"|amdgpu|radeon|\bkfd\b|i915|\bxe\b|habana|neuron|mlx\d|infiniband|\bib\b|nvme|\bmce\b|edac|hardware error|dmar"
+    r"|amd-vi|iommu|smmu|acpi|vfio|kernel|\bbug\b|oops|panic|\brip\b|call trace|watchdog|lockup|blocked for more|rcu"
+    r"|segfault|out of memory|oom|killed process|\birq\b|firmware|fabric|module|\bsymbol\b"
+    r"|[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|\+0x[0-9a-f]+/0x",
+    re.I,
+)
+"""Words by which a line without any stamp can be a kernel's or a job's after all."""

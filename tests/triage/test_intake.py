@@ -325,3 +325,15 @@ def test_no_bytes_raise(content: bytes, kind: str, lost: int) -> None:
     assert len(records) == source.records
     assert source.readable or source.reason
     assert all("\x1b" not in notice for notice in intake.notices)
+
+
+def test_text_without_any_line_of_a_log_is_not_ok() -> None:
+    """A list of users holds no fault, and no answer either; a pasted line about a GPU is taken at its word."""
+    users = Intake(
+        ["-"], now=1.79e9, stdin=io.BytesIO(b"root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")
+    )
+    paste = Intake(["-"], now=1.79e9, stdin=io.BytesIO(b"RmInitAdapter failed! (0x62:0x40:2168)\n"))
+    list(users), list(paste)
+
+    assert [(False, True)] == [(u.readable, p.readable) for u, p in zip(users.sources, paste.sources, strict=True)]
+    assert "looks like a kernel log" in (users.sources[0].reason or "")
