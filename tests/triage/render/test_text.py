@@ -161,7 +161,7 @@ def test_open_questions_are_cut_where_they_no_longer_tell_much() -> None:
 
 
 def test_what_is_over_is_not_counted_among_the_severities(full: dict[str, Any]) -> None:
-    """ "OK  1 critical" would help nobody."""
+    """An "OK  1 critical" would help nobody."""
     for incident in full["incidents"]:
         incident["state"] = "resolved"
     full["status"] = "ok"
