@@ -19,7 +19,10 @@ MOST_PASTED = 1 << 20
 LONGEST_CODE = 6
 """Digits that are taken for a code; the largest known code of any kind has five."""
 
-_CODE = re.compile(rf"(?P<switch>s)?(?:xid[\s:#-]*)?(?P<code>[0-9]{{1,{LONGEST_CODE}}})", re.IGNORECASE | re.ASCII)
+_CODE = re.compile(
+    rf"(?P<switch>s)?(?:xid[\s:#-]*)?(?P<code>0x[0-9a-f]{{1,5}}|[0-9]{{1,{LONGEST_CODE}}})", re.IGNORECASE | re.ASCII
+)
+_NUMBER = re.compile(r"[-+]?(?:0x)?[0-9a-f.]*[0-9][0-9a-f.]*", re.IGNORECASE | re.ASCII)
 _INIT = re.compile(r"\(?0x[0-9a-f]{1,8}:0x[0-9a-f]{1,8}(?::[0-9]{1,6})?\)?", re.IGNORECASE | re.ASCII)
 
 
@@ -76,9 +79,15 @@ def _told(args: Any, rulebook: Rulebook) -> dict[str, Any]:
     asked = " ".join(args.what).strip()
     sxids = [_switch_code(word) for word in args.sxid]
     notices: list[str] = []
-    codes = [_CODE.fullmatch(asked)] if _CODE.fullmatch(asked) else [_CODE.fullmatch(word) for word in args.what]
+    if not asked and args.what:
+        raise Refused("nothing to explain: the argument is empty (see `gpu-triage xid --help`)")
     if not asked:
         return told(rulebook, sxids=sxids)
+    words = [word for word in re.split(r"[\s,;]+", asked) if word and word.lower() not in ("xid", "xids", "and")]
+    codes = [_CODE.fullmatch(asked)] if _CODE.fullmatch(asked) else [_CODE.fullmatch(word) for word in words]
+    if not all(codes) and all(_NUMBER.fullmatch(word) for word in words):
+        wrong = next(word for word, code in zip(words, codes, strict=True) if code is None)
+        raise Refused(f"'{wrong[:40]}' is no Xid: a whole number of at most {LONGEST_CODE} digits, or a line of a log")
     if all(codes):
         xids = _sorted_out([match for match in codes if match], sxids, notices, rulebook)
         return told(rulebook, xids=xids, sxids=sxids, notices=notices)
@@ -92,7 +101,12 @@ def _switch_code(word: str) -> int:
     match = _CODE.fullmatch(word.strip())
     if match is None:
         raise Refused(f"argument --sxid: '{word}' is not a number of at most {LONGEST_CODE} digits")
-    return int(match["code"])
+    return _value(match)
+
+
+def _value(match: re.Match[str]) -> int:
+    code = match["code"]
+    return int(code, 16 if code[:2] in ("0x", "0X") else 10)
 
 
 def _sorted_out(codes: Sequence[re.Match[str]], sxids: list[int], notices: list[str], rulebook: Rulebook) -> list[int]:
@@ -102,7 +116,7 @@ def _sorted_out(codes: Sequence[re.Match[str]], sxids: list[int], notices: list[
 
     xids = []
     for match in codes:
-        code = int(match["code"])
+        code = _value(match)
         if match["switch"]:
             sxids.append(code)
         elif code not in rulebook.xids and code in catalog.sxids():

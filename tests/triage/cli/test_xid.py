@@ -11,7 +11,7 @@ from tests.triage.cli.conftest import Run
 LINE = "NVRM: Xid (PCI:0000:4e:00): 79, pid=811, name=\x1b[2Jpython, GPU has fallen off the bus."
 
 
-@pytest.mark.parametrize("asked", [["79"], ["Xid", "79"], ["XID: 79"], ["xid79"]])
+@pytest.mark.parametrize("asked", [["79"], ["Xid", "79"], ["XID: 79"], ["xid79"], ["0x4f"], ["Xid", "0x4F,"]])
 def test_a_code_is_explained(asked: list[str], run: Run) -> None:
     """However it is written."""
     done = run("xid", *asked)
@@ -28,6 +28,23 @@ def test_a_code_nobody_knows_is_said_to_be_unknown(run: Run) -> None:
     assert 0 == done.returncode
     assert "Xid 9999 is not in the catalogue" in done.stdout
     assert json.loads(run("xid", "9999", "--format", "json").stdout)["xids"][0]["known"] is False
+
+
+@pytest.mark.parametrize("asked", [["79,48"], ["79, 48"], ["Xids 79 and 48"], ["79;48"], ["79", "48"]])
+def test_codes_may_be_listed_as_people_list_them(asked: list[str], run: Run) -> None:
+    """With commas, blanks or words between them."""
+    found = json.loads(run("xid", *asked, "--format", "json").stdout)
+
+    assert [79, 48] == [entry["code"] for entry in found["xids"]]
+
+
+@pytest.mark.parametrize("asked", ["-5", "99999999999999999999999", "79.5", "79,999999999", "1234567", "", "  "])
+def test_a_number_that_cannot_be_an_xid_is_refused(asked: str, run: Run) -> None:
+    """As a mistake of typing, not as a line that means nothing."""
+    done = run("xid", "--", asked)
+
+    assert (2, "") == (done.returncode, done.stdout)
+    assert 1 == done.stderr.count("\n")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +102,6 @@ def test_the_numbers_of_a_failed_initialisation_are_explained(asked: str, run: R
     [
         (["0"], "No driver prints an Xid 0"),
         (["99999"], "No driver prints an Xid 99999"),
-        (["1234567"], "No pattern of the rulebook knows this line."),
         (["79; rm -rf /"], "No pattern of the rulebook knows this line."),
         (["\u0667\u0669"], "No pattern of the rulebook knows this line."),
         (["-"], "No pattern of the rulebook knows this line."),
