@@ -38,7 +38,9 @@ gpu-triage incidents resolve --replaced-serial 1650123004410=1650123009123
 """,
         "0 done   2 bad arguments, or no such incident   3 the history cannot be read or written",
     )
-    parsed.add_argument("what", choices=("list", "show", "ack", "resolve"), help="what to do")
+    parsed.add_argument(
+        "what", nargs="?", default="list", choices=("list", "show", "ack", "resolve"), help="what to do (default: list)"
+    )
     parsed.add_argument("fingerprint", nargs="?", metavar="FP", help="which incident")
     parsed.add_argument("--all", action="store_true", help="list those that are over too")
     parsed.add_argument("--reason", type=_words, metavar="TEXT", help="why it is acknowledged or over")

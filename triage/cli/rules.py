@@ -66,11 +66,21 @@ def _add_ids(parser: Parser) -> None:
     add_rules(parser)
 
 
+def _add_list(parser: Parser) -> None:
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="form of the output (default: text)")
+    add_rules(parser)
+
+
 def _list(args: Any) -> int:
     rulebook = load_rulebook(args.rules, overlays(args))
-    from triage.rulebook.show import list_text
+    from triage.rulebook.show import list_json, list_text
 
-    _write(list_text(rulebook))
+    if args.format == "json":
+        from triage.render.machine import to_json
+
+        output.write(to_json(list_json(rulebook)))
+    else:
+        _write(list_text(rulebook))
     return DONE
 
 
@@ -127,7 +137,7 @@ def _schema(args: Any) -> int:
 Action = tuple[str, str, Callable[[Parser], object], Callable[[Any], int]]
 
 ACTIONS: Mapping[str, Action] = {
-    "list": ("List the rules.", "gpu-triage rules list", add_rules, _list),
+    "list": ("List the rules.", "gpu-triage rules list\ngpu-triage rules list --format json", _add_list, _list),
     "show": ("Show one rule in plain words.", "gpu-triage rules show gpu-off-bus", _add_id, _show),
     "lint": (
         "Say what is wrong with the rule files, and where.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Sequence as Several
+from typing import Any
 
 from triage.rulebook.model import (
     Absent,
@@ -41,6 +42,25 @@ def list_text(rulebook: Rulebook) -> str:
         rows.append((rule.id, str(rule.version), rule.status, rule.severity, rule.scope, rule.title + origin))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
+
+
+def list_json(rulebook: Rulebook) -> dict[str, Any]:
+    """Return the same as JSON values, with the digest of the whole rulebook; `site` is what a site changed, or null."""
+    listed = [
+        {
+            "id": rule.id,
+            "version": rule.version,
+            "status": rule.status,
+            "severity": rule.severity,
+            "scope": rule.scope,
+            "title": rule.title,
+            "evidence": len(rule.evidence),
+            "tests": len(rule.tests),
+            "site": rulebook.origins.get(rule.id),
+        }
+        for rule in sorted(rulebook.rules)
+    ]
+    return {"schema_version": 1, "kind": "rules", "digest": rulebook.digest, "rules": listed}
 
 
 def show_text(rulebook: Rulebook, rule_id: str) -> str:

@@ -31,6 +31,14 @@ def test_every_rule_is_listed(run: Run) -> None:
     assert all(path.stem in done.stdout for path in (ROOT / "rules").glob("*.yaml") if path.stem != "causes")
 
 
+def test_the_list_is_also_told_to_programs(run: Run) -> None:
+    """The same rules, as JSON."""
+    listed = json.loads(run("rules", "list", "--format", "json").stdout)
+    lines = run("rules", "list").stdout.splitlines()[1:]
+
+    assert [line.split()[:2] for line in lines] == [[rule["id"], str(rule["version"])] for rule in listed["rules"]]
+
+
 def test_a_rule_is_shown(run: Run) -> None:
     """With what it asks."""
     done = run("rules", "show", "gpu-off-bus")
