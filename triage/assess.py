@@ -175,7 +175,7 @@ def _incident(
         evidence=evidence,
         explains=(),
         settle=_settle(case, evidence, verdict.by_family, rulebook),
-        next=_steps(rule, verdict.family, verdict.leaf or UNDETERMINED, leading, rulebook),
+        next=steps(rule, verdict.family, verdict.leaf or UNDETERMINED, leading, rulebook),
         boot=last.record.boot if last else None,
         last_monotonic=last.last_monotonic if last else None,
     )
@@ -287,7 +287,7 @@ def _settle(
     return tuple(dict.fromkeys(text for _, text in sorted(moves, key=lambda move: move[0])))
 
 
-def _steps(rule: Rule, family: str, leaf: str, leading: str, rulebook: Rulebook) -> tuple[Step, ...]:
+def steps(rule: Rule, family: str, leaf: str, leading: str, rulebook: Rulebook) -> tuple[Step, ...]:
     """Return the actions for the verdict, those naming the leaf before those naming the family."""
     chosen: list[Action] = []
     for wanted in dict.fromkeys((leaf, family)):

@@ -166,7 +166,7 @@ def _device(device: Device) -> Json:
 
 def _incident(incident: Incident, node: str | None, causes: Mapping[str, Cause]) -> Json:
     verdict = incident.verdict
-    family, leaf = leading(verdict)
+    family, _ = leading(verdict)
     return {
         "fingerprint": text(incident.fingerprint),
         "state": incident.state,
@@ -178,24 +178,30 @@ def _incident(incident: Incident, node: str | None, causes: Mapping[str, Cause])
         "title": text(incident.title),
         "summary": text(incident.summary),
         "rule": {"id": incident.rule, "version": incident.rule_version},
-        "verdict": {
-            "family": verdict.family,
-            "leaf": verdict.leaf,
-            "confidence": _share(verdict.confidence),
-            "words": confidence_words(verdict),
-            "leading": {
-                "family": family,
-                "leaf": leaf,
-                "title": causes[leaf].title if leaf is not None and leaf in causes else None,
-                "confidence": _share(verdict.confidence),
-            },
-            "by_family": _shares(verdict.by_family),
-            "by_leaf": _shares(verdict.by_leaf),
-        },
+        "verdict": verdict_of(verdict, causes),
         "evidence": [_evidence(item, verdict.by_leaf, family) for item in incident.evidence],
         "explains": [text(symptom) for symptom in incident.explains],
         "settle": [text(question) for question in incident.settle],
         "next": [{"do": text(step.do), "risk": step.risk, "owner": text(step.owner)} for step in incident.next],
+    }
+
+
+def verdict_of(verdict: Verdict, causes: Mapping[str, Cause]) -> Json:
+    """Return a verdict as a report gives it."""
+    family, leaf = leading(verdict)
+    return {
+        "family": verdict.family,
+        "leaf": verdict.leaf,
+        "confidence": _share(verdict.confidence),
+        "words": confidence_words(verdict),
+        "leading": {
+            "family": family,
+            "leaf": leaf,
+            "title": causes[leaf].title if leaf is not None and leaf in causes else None,
+            "confidence": _share(verdict.confidence),
+        },
+        "by_family": _shares(verdict.by_family),
+        "by_leaf": _shares(verdict.by_leaf),
     }
 
 
