@@ -133,6 +133,8 @@ def read(
         _say_broken(found, f"reading failed ({error.strerror or error})")
     except Damaged as error:
         _say_broken(found, str(error))
+    if not found.sources:
+        _say_broken(found, "it does not tell what was read of its node")
     if skipped[0]:
         found.notices.append(f"{found.origin}: {skipped[0]} lines of the capture were not understood and left out")
 

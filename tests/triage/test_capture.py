@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from probes import node
@@ -302,6 +302,7 @@ def test_a_reading_of_wrong_types_is_left_out_and_counted() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 6000))
+@example(b"\0" * 37, 1627)
 def test_no_bytes_raise(noise: bytes, place: int) -> None:
     whole = gzip.decompress(packed(sample()))
     intake, records = read(gzip.compress(whole[:place] + noise + whole[place + len(noise) :]))

@@ -94,7 +94,6 @@ def _kept(
     chances: dict[tuple[str, str], float] = {}
     hits: dict[tuple[str, str], dict[str, list[Event]]] = {}
     for rule, pairs in seats.episodes.items():
-        rate = len(pairs) / seats.whole if seats.whole > 0 else 0.0
         for pair, events in pairs.items():
             who, where = turned(pair)
             if len(places.get(who, ())) >= hypothesis.at_least:
@@ -102,6 +101,7 @@ def _kept(
         for (of, who), found in hits.items():
             if of == rule:
                 times = [seats.heard.get(turned((who, place)), 0.0) for place in places[who]]
+                rate = max(len(pairs) - len(found), 0.5) / max(seats.whole - sum(times), 1.0)
                 # The first one chose the board; only the others are a surprise.
                 chances[rule, who] = chance.poisson_at_least(len(found) - 1, rate * (sum(times) - min(times)))
     sure = chance.corrected(chances)
@@ -172,32 +172,36 @@ def _bursts(facts: Facts, hypothesis: Hypothesis, alpha: float) -> Iterable[Coin
                 moments += [(at, value, event.node, event.fingerprint) for at in times]
         moments.sort()
         best: dict[str, tuple[float, int, int, set[str]]] = {}
-        start = 0
-        for end in range(len(moments)):
-            while moments[end][0] - moments[start][0] > hypothesis.within:
-                start += 1
-            value = moments[end][1]
-            window = moments[start : end + 1]
-            nodes = {node for _, of, node, _ in window if of == value}
-            if len(nodes) < hypothesis.at_least:
+        starts = [i for i, moment in enumerate(moments) if i == 0 or moment[0] != moments[i - 1][0]]
+        end = 0
+        for start in starts:
+            while end < len(moments) and moments[end][0] - moments[start][0] <= hypothesis.within:
+                end += 1
+            window = moments[start:end]
+            if len(window) < hypothesis.at_least:
                 continue
             everywhere = {node for _, _, node, _ in window}
-            share = len(members_of[value]) / everyone if everyone else 1.0
-            # Together by chance, given that so many failed in this window, times the windows there were.
-            likely = chance.at_least(len(nodes), len(everywhere), share) if len(everywhere) > len(nodes) else 0.0
+            by_value: dict[str, set[str]] = {}
+            for _, value, node, _ in window:
+                by_value.setdefault(value, set()).add(node)
             rate = len(moments) * hypothesis.within / max(census.until - census.since, hypothesis.within)
-            by_rate = chance.poisson_at_least(len(nodes), rate * share)
-            total = max(likely, min(1.0, by_rate * windows))
-            fingerprints = {fingerprint for _, of, _, fingerprint in window if of == value}
-            if total <= alpha:
-                chance_before, most, others, known = best.get(value, (1.0, 0, 0, set()))
+            for value, nodes in by_value.items():
+                if len(nodes) < hypothesis.at_least or value not in members_of:
+                    continue
+                share = len(members_of[value]) / everyone
                 outside = len(everywhere) - len(nodes)
-                better = len(nodes) > most
+                # Both must be unlikely: that so many of these failed at once, and that so few of the others did.
+                here = chance.at_least(len(nodes), len(everywhere), share) if outside else 0.0
+                now = min(1.0, chance.poisson_at_least(len(nodes), rate * share) * windows)
+                total = max(here, now)
+                if total > alpha:
+                    continue
+                known = {fingerprint for _, of, _, fingerprint in window if of == value}
+                before = best.get(value, (1.0, 0, 0, set()))
                 best[value] = (
-                    total if better else chance_before,
-                    max(len(nodes), most),
-                    outside if better else others,
-                    known | fingerprints,
+                    (total, len(nodes), outside, before[3] | known)
+                    if len(nodes) > before[1]
+                    else (*before[:3], before[3] | known)
                 )
         for value, (total, most, others, fingerprints) in sorted(best.items()):
             counts = (

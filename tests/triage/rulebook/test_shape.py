@@ -18,11 +18,21 @@ from triage.rulebook.load import RULES
 from triage.rulebook.shape import ANNOTATIONS, KEYWORDS, SCHEMAS, check, schema
 from triage.rulebook.yamlload import Document, parse, read
 
-CATALOG = ("nvlink-registers", "nvlink5", "recovery-actions", "rminit", "sxid", "xid-buckets", "xid-details")
+CATALOG = (
+    "driver-bugs",
+    "nvlink-registers",
+    "nvlink5",
+    "recovery-actions",
+    "rminit",
+    "sxid",
+    "xid-buckets",
+    "xid-details",
+)
 NAMES = (
     *(f"{name}.v1" for name in CATALOG),
     "calibration.v1",
     "causes.v1",
+    "fleet.v1",
     "modules.v1",
     "overlay.v1",
     "rule.v1",
@@ -31,6 +41,7 @@ NAMES = (
 )
 SHIPPED = [
     (RULES / "causes.yaml", "causes.v1"),
+    (RULES / "fleet" / "hypotheses.yaml", "fleet.v1"),
     (RULES / "catalog" / "modules.yaml", "modules.v1"),
     (RULES / "catalog" / "xid.yaml", "xid.v1"),
     *((file, "rule.v1") for file in sorted(RULES.glob("*.yaml")) if file.name != "causes.yaml"),
