@@ -8,12 +8,14 @@ it.  Nothing here reads a source or prints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from probes.model import LogRecord, Missing, Reading, Source
 from probes.pci import same_device
-from triage.clauses import Answer, Case, answer, events, selected
+from triage.case import Answer, Case, selected
+from triage.clauses import answer, events
+from triage.inventory import devices_of, facts_of, reading_key
 from triage.model import SEVERITIES, UNDETERMINED, Assessment, Device, Evidence, Incident, Signal, Step
 from triage.rulebook.model import Action, Item, Metric, Points, Rule, Rulebook, Seen
 from triage.scanner import Scanner
@@ -28,6 +30,9 @@ EARLY = 10.0
 
 TELLS = 0.02
 """Probability that the leading family must win or lose for a question to be worth a person's time."""
+
+REMEDY_RISK = "reboots-node"
+"""What it takes to load another driver version."""
 
 Preset = Mapping[str, str]
 
@@ -66,15 +71,20 @@ def assess(
     node = node() if callable(node) else node
     now = now() if callable(now) else now
     history = history() if callable(history) else history
-    devices = _devices(timeline, readings)
-    values = {_reading_key(reading): reading for reading in readings}
-    facts = _facts(timeline, readings)
+    devices = devices_of(timeline, readings)
+    values = {reading_key(reading): reading for reading in readings}
+    facts = facts_of(timeline, readings)
     gpus = frozenset(devices)
+    products = {pci: device.name for pci, device in devices.items()}
+    only = next(iter(products.values())) if len(set(products.values())) == 1 else None
     opened: list[tuple[Incident, Case]] = []
     for rule in rulebook.rules:
         for pci, triggers, witness in _openings(rule, timeline, values, gpus):
             known = facts if history is None else {**facts, **history.facts(rule.id, pci)}
-            case = Case(rule, timeline, triggers, pci, gpus, values, known, bool(readings), history)
+            product = products.get(pci, only) if pci is not None else only
+            case = Case(
+                rule, timeline, triggers, pci, gpus, values, known, bool(readings), history, product, rulebook.bugs
+            )
             if any(answer(s.clause, case).state == "seen" for s in rule.suppress):
                 continue
             fixed = (preset or {}).get(rule.id, {})
@@ -175,7 +185,10 @@ def _incident(
         evidence=evidence,
         explains=(),
         settle=_settle(case, evidence, verdict.by_family, rulebook),
-        next=steps(rule, verdict.family, verdict.leaf or UNDETERMINED, leading, rulebook),
+        next=(
+            *_remedies(evidence, verdict.family, rulebook),
+            *steps(rule, verdict.family, verdict.leaf or UNDETERMINED, leading, rulebook),
+        ),
         boot=last.record.boot if last else None,
         last_monotonic=last.last_monotonic if last else None,
     )
@@ -229,7 +242,7 @@ def _ask(item: Item, case: Case, fixed: str | None) -> Evidence:
     why = item.why
     if found.state == "seen":
         points = item.points
-    elif found.state == "quiet" and item.otherwise is not None:
+    elif found.state == "quiet" and item.otherwise is not None and not found.moot:
         points, why = item.otherwise.points, item.otherwise.why
     return Evidence(
         id=item.id,
@@ -237,12 +250,14 @@ def _ask(item: Item, case: Case, fixed: str | None) -> Evidence:
         state=found.state,
         points=points,
         would_be=item.points if found.state == "unknown" else {},
-        why=why,
+        why=found.why or why,
         reason=found.reason,
         at=found.at,
         record=found.record,
         reading=found.reading,
         count=found.count,
+        settle=found.settle or item.settle,
+        do=found.do,
     )
 
 
@@ -273,7 +288,7 @@ def _settle(
     base = sums(evidence)
     for unread in evidence:
         item = items.get(unread.id)
-        if unread.state != "unknown" or item is None or item.settle is None:
+        if unread.state != "unknown" or item is None or unread.settle is None:
             continue
         answers = [item.points, item.otherwise.points if item.otherwise else {}]
         shift = 0.0
@@ -283,8 +298,16 @@ def _settle(
                 moved[leaf] = moved.get(leaf, 0) + value
             shift = max(shift, abs(families(probabilities(moved, rulebook), rulebook)[leading] - by_family[leading]))
         if shift >= TELLS:
-            moves.append((-shift, item.settle))
+            moves.append((-shift, unread.settle))
     return tuple(dict.fromkeys(text for _, text in sorted(moves, key=lambda move: move[0])))
+
+
+def _remedies(evidence: Sequence[Evidence], family: str, rulebook: Rulebook) -> Iterator[Step]:
+    """Yield what ends a known bug, where the verdict is what the bug speaks for."""
+    for item in evidence:
+        leaf = max(item.points, key=item.points.__getitem__, default=None)
+        if item.do is not None and leaf is not None and rulebook.causes[leaf].family == family:
+            yield Step(item.do, REMEDY_RISK, rulebook.causes[leaf].owner)
 
 
 def steps(rule: Rule, family: str, leaf: str, leading: str, rulebook: Rulebook) -> tuple[Step, ...]:
@@ -350,50 +373,3 @@ def worst_first(incident: Incident) -> tuple[bool, int, int, int, str]:
         not decided,
         incident.fingerprint,
     )
-
-
-def _devices(timeline: Timeline, readings: Sequence[Reading]) -> dict[str, Device]:
-    """Return every NVIDIA GPU that a reading or a line of NVIDIA's driver names, by address."""
-    devices: dict[str, Device] = {}
-    for reading in readings:
-        entity = reading.entity
-        if entity.kind == "gpu" and entity.pci:
-            old = devices.get(entity.pci, Device(entity.pci))
-            devices[entity.pci] = Device(
-                entity.pci,
-                entity.uuid or old.uuid,
-                entity.serial or old.serial,
-                entity.index if entity.index is not None else old.index,
-                entity.name or old.name,
-            )
-    for signal in timeline.signals:
-        if signal.pci and signal.name in GPU_SIGNALS:
-            old = devices.get(signal.pci, Device(signal.pci))
-            devices[signal.pci] = old._replace(
-                uuid=old.uuid or signal.fields.get("uuid"), serial=old.serial or signal.fields.get("serial")
-            )
-    return devices
-
-
-GPU_SIGNALS = frozenset({"xid", "gpu-uuid", "gpu-lost", "gpu-serial", "rminit-failed"})
-"""Signals whose address is always a GPU's, never a port's or another device's."""
-
-
-def _reading_key(reading: Reading) -> tuple[str | None, str]:
-    return (reading.entity.pci if reading.entity.kind == "gpu" else None, reading.name)
-
-
-def _facts(timeline: Timeline, readings: Sequence[Reading]) -> dict[str, str]:
-    """Return the inventory: readings of the node that are text, and groups named `fact_...` of signals.
-
-    `fact_driver_version` sets `driver.version`; the last line that says it wins, and what was read wins over a log.
-    """
-    facts: dict[str, str] = {}
-    for signal in timeline.signals:
-        for name, value in signal.fields.items():
-            if name.startswith("fact_"):
-                facts[name[len("fact_") :].replace("_", ".")] = value
-    for reading in readings:
-        if reading.entity.kind == "node" and isinstance(reading.value, str):
-            facts[reading.name] = reading.value
-    return facts

@@ -8,6 +8,8 @@
     rminit.yaml              the stages and statuses of a failed initialisation
     sxid.yaml                NVSwitch errors
 
+(driver-bugs.yaml is loaded with the rulebook, because rules weigh it.)
+
 These are facts about hardware and driver that ship with the program, whichever
 rulebook is used.  Each file is read once, when somebody first asks for it, so
 that a sweep of a healthy node reads none of them.
@@ -20,10 +22,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from triage.rulebook.load import RULES
+from triage.rulebook.folders import RULES
 from triage.rulebook.problems import Problem, RulebookError
-from triage.rulebook.shape import check, schema
-from triage.rulebook.yamlload import read
 
 CATALOG = RULES / "catalog"
 
@@ -150,6 +150,9 @@ def document(name: str, directory: Path = CATALOG) -> Mapping[str, Any]:
         RulebookError: if it cannot be read or does not fit, with every place.
     """
     problems: list[Problem] = []
+    from triage.rulebook.shape import check, schema  # here, because most lines need no catalogue
+    from triage.rulebook.yamlload import read
+
     _, parsed = read(directory / f"{name}.yaml", f"rules/catalog/{name}.yaml", problems)
     if parsed is not None:
         problems.extend(check(parsed, schema(f"{name}.v1")))

@@ -88,9 +88,29 @@ def xid_entry(code: int, rulebook: Rulebook, signal: Signal | None = None) -> Js
         "contradictions": list(details.contradictions) if details else [],
         "rows": [_row(row) for row in catalog.nvlink_rows() if row.xid == code and signal is None],
         "actions": [_plain(a) for a in catalog.recovery_actions().values() if code == 154 and signal is None],
+        "driver_bugs": _driver_bugs(code, rulebook),
         "rules": _rules(signal or _bare_xid(code, rulebook), rulebook),
         "sources": list(catalog.sources("xid-details")) if details else [],
     }
+
+
+def _driver_bugs(code: int, rulebook: Rulebook) -> list[Json]:
+    """Return the known bugs of driver versions that show as this Xid; what else they need stands in their rows."""
+    return [
+        {
+            "id": bug.id,
+            "fault": bug.fault,
+            "leaf": bug.leaf,
+            "fixed": dict(bug.fixed),
+            "since": dict(bug.since),
+            "flavour": bug.flavour,
+            "gpu": bug.gpu,
+            "do": bug.do,
+            "sources": list(bug.sources),
+        }
+        for bug in rulebook.bugs
+        if any(code in select.xids for select in bug.shows)
+    ]
 
 
 def sxid_entry(code: int, rulebook: Rulebook, signal: Signal | None = None) -> Json:

@@ -7,14 +7,12 @@ the whole time asked about; otherwise it is `unknown`, with the reason.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, NamedTuple
 
-import re2
-
-from probes.model import LogRecord, Missing, Reading
-from probes.pci import same_device
+from probes.model import Missing
+from triage.case import NEIGHBOURS, WHOLE_LOG, Answer, Case, belongs, holds, meant, nearby, readable, selected, witness
+from triage.known_bugs import known_bug
 from triage.model import Signal
 from triage.rulebook.model import (
     Absent,
@@ -22,8 +20,8 @@ from triage.rulebook.model import (
     Count,
     Delta,
     Fact,
+    KnownBug,
     Metric,
-    Rule,
     Seen,
     Select,
     Spread,
@@ -31,40 +29,9 @@ from triage.rulebook.model import (
 from triage.rulebook.model import (
     Sequence as SequenceClause,
 )
-from triage.timeline import Timeline, seconds_between
+from triage.timeline import seconds_between
 
-if TYPE_CHECKING:
-    from triage.history.past import Past
-
-NEIGHBOURS = 8
-"""Triggers on either side of a signal that are asked how near they are; bursts can overlap, so one is not enough."""
-WHOLE_LOG = 20
-"""Other kernel lines that a log must hold before its silence about something counts."""
-
-
-class Answer(NamedTuple):
-    """What came of a question.  `reason` explains `unknown`; the rest points at the witness."""
-
-    state: str
-    reason: str | None = None
-    record: LogRecord | None = None
-    at: float | None = None
-    reading: Reading | None = None
-    count: int = 1  # type: ignore[assignment]  # shadows tuple.count
-
-
-class Case(NamedTuple):
-    """What is asked about: the signals that opened an incident, and everything around them."""
-
-    rule: Rule
-    timeline: Timeline
-    triggers: Sequence[Signal]
-    pci: str | None
-    gpus: frozenset[str]
-    readings: Mapping[tuple[str | None, str], Reading]
-    facts: Mapping[str, str]
-    live: bool
-    history: Past | None = None
+__all__ = ["WHOLE_LOG", "Answer", "Case", "answer", "events", "readable", "selected"]
 
 
 def answer(clause: Clause, case: Case) -> Answer:
@@ -83,71 +50,10 @@ def answer(clause: Clause, case: Case) -> Answer:
         return _spread(clause, case)
     if isinstance(clause, Fact):
         return _fact(clause, case)
+    if isinstance(clause, KnownBug):
+        return known_bug(clause, case)
     assert isinstance(clause, Delta)
     return _delta(clause, case)
-
-
-def selected(select: Select, timeline: Timeline, triggers: Sequence[Signal] = ()) -> list[Signal]:
-    """Return the signals that a selector means, in order."""
-    chosen: Iterable[Signal]
-    if select.trigger:
-        chosen = triggers
-    else:
-        chosen = timeline.named(select.signals)
-        if select.xids:
-            codes = {str(code) for code in select.xids}
-            xids = (s for s in timeline.named(("xid",)) if s.fields.get("xid") in codes)
-            chosen = [*chosen, *xids]
-    found = [s for s in chosen if _where(select.where, s.fields)]
-    found.sort(key=lambda s: s.order)
-    return found
-
-
-def readable(case: Case, before: float) -> str | None:
-    """Return None if the kernel log reaches back `before` seconds from the trigger, else why not."""
-    if not case.triggers:
-        # Readings alone (nvidia-smi -q, say) are no kernel log that was silent.
-        return None if case.live and case.timeline.spans else "no kernel log was read"
-    first = case.triggers[0].record
-    span = case.timeline.spans.get((first.origin, first.boot))
-    if span is None:
-        return "no kernel log was read"
-    if span.plain < WHOLE_LOG:
-        return "the log looks like an excerpt, so its silence proves nothing"
-    if span.from_boot:
-        return None
-    back: float | None = None
-    if first.monotonic is not None and span.first_monotonic is not None:
-        back = first.monotonic - span.first_monotonic
-    elif first.at is not None and span.first_at is not None:
-        back = first.at - span.first_at
-    if back is None:
-        return "the log has no times, so what it covers is not known"
-    if back < before:
-        return f"the log begins only {back:.0f} s before the event"
-    return None
-
-
-def _where(where: Mapping[str, str], fields: Mapping[str, str]) -> bool:
-    return all(field in fields and _regex(pattern).search(fields[field]) for field, pattern in where.items())
-
-
-_compiled: dict[str, Any] = {}
-
-
-def _regex(pattern: str) -> Any:
-    if pattern not in _compiled:
-        _compiled[pattern] = re2.compile(pattern)
-    return _compiled[pattern]
-
-
-def _same(case: Case, signal: Signal, same: str) -> bool:
-    if same == "node" or case.pci is None or signal.pci is None:
-        return True
-    if same_device(signal.pci, case.pci):
-        return True
-    # Without the topology any port may be the one above this GPU; another GPU is not.
-    return same == "pci-path" and not any(same_device(signal.pci, gpu) for gpu in case.gpus)
 
 
 def _seen(clause: Seen, case: Case) -> Answer:
@@ -157,10 +63,10 @@ def _seen(clause: Seen, case: Case) -> Answer:
         after = 0.0
     elif clause.when == "after":
         before = 0.0
-    hits = _nearby(case, _meant(clause.select, case, clause.same), before, after, clause.when)
+    hits = nearby(case, meant(clause.select, case, clause.same), before, after, clause.when)
     total = sum(signal.count for signal in hits)
     if hits and total >= clause.at_least:
-        return _witness(hits, total)
+        return witness(hits, total)
     if _about_the_trigger(clause.select, case):
         return Answer("quiet")
     reason = readable(case, before)
@@ -178,45 +84,6 @@ def _about_the_trigger(select: Select, case: Case) -> bool:
             names.update(clause.select.signals)
             codes.update(clause.select.xids)
     return bool(case.triggers) and names.issuperset(select.signals) and codes.issuperset(select.xids)
-
-
-def _meant(select: Select, case: Case, same: str) -> list[Signal]:
-    return [signal for signal in selected(select, case.timeline, case.triggers) if _same(case, signal, same)]
-
-
-def _nearby(case: Case, signals: Iterable[Signal], before: float, after: float, when: str) -> list[Signal]:
-    """Return those of the signals that stand near a trigger, in their order."""
-    if not case.triggers:
-        return list(signals)
-    orders = [trigger.order for trigger in case.triggers]
-    return [signal for signal in signals if _near(case, signal, orders, before, after, when)]
-
-
-def _near(case: Case, signal: Signal, orders: Sequence[int], before: float, after: float, when: str) -> bool:
-    """Whether a signal stands near a trigger.  The next ones on the axis are asked: others are further away."""
-    place = bisect_left(orders, signal.order)
-    if when == "near" and place < len(orders) and orders[place] == signal.order:
-        return True
-    for trigger in case.triggers[max(0, place - NEIGHBOURS) : place + NEIGHBOURS + 1]:
-        if signal.record.boot != trigger.record.boot and None in (signal.record.at, trigger.record.at):
-            continue
-        if when != "near" and (signal.record.origin, signal.record.line) == (
-            trigger.record.origin,
-            trigger.record.line,
-        ):
-            continue  # one line is not its own past or future
-        gap = seconds_between(trigger, signal)
-        if gap is None or gap == 0.0:
-            if when == "near" or (signal.order < trigger.order) == (when == "before"):
-                return True
-        elif -before <= gap <= after:
-            return True
-    return False
-
-
-def _witness(hits: Sequence[Signal], total: int) -> Answer:
-    first = hits[0]
-    return Answer("seen", None, first.record, first.record.at, None, total)
 
 
 def _metric(clause: Metric, case: Case) -> Answer:
@@ -286,13 +153,13 @@ def _limits(number: float, at_least: float | None, at_most: float | None) -> boo
 
 
 def _count(clause: Count, case: Case) -> Answer:
-    near = _nearby(case, _meant(clause.select, case, clause.same), clause.over, clause.over, "near")
+    near = nearby(case, meant(clause.select, case, clause.same), clause.over, clause.over, "near")
     number = events(near, clause.fold) if clause.fold > 0 else sum(s.count for s in near)
     number += _before_the_log(clause, case)
     reason = _covered(clause.select, case, clause.over)
     if clause.at_least is not None:
         if number >= clause.at_least:
-            return _witness(near, number) if near else Answer("seen", count=number)
+            return witness(near, number) if near else Answer("seen", count=number)
         return Answer("quiet") if reason is None else Answer("unknown", reason)
     if reason is not None:
         return Answer("unknown", reason)
@@ -316,7 +183,7 @@ def _covered(select: Select, case: Case, over: float) -> str | None:
 
 
 def _sequence(clause: SequenceClause, case: Case) -> Answer:
-    firsts, thens = _meant(clause.first, case, clause.same), _meant(clause.then, case, clause.same)
+    firsts, thens = meant(clause.first, case, clause.same), meant(clause.then, case, clause.same)
     orders = [first.order for first in firsts]
     pairs: list[Signal] = []
     for then in thens:
@@ -327,14 +194,14 @@ def _sequence(clause: SequenceClause, case: Case) -> Answer:
                 pairs.append(first)
                 break
     if len(pairs) >= clause.at_least:
-        return _witness(pairs, len(pairs))
+        return witness(pairs, len(pairs))
     reason = readable(case, clause.within)
     return Answer("quiet") if reason is None else Answer("unknown", reason)
 
 
 def _absent(clause: Absent, case: Case) -> Answer:
-    meant = _meant(clause.select, case, clause.same)
-    hits = _nearby(case, meant, clause.over, case.rule.look_after, "near")
+    asked = meant(clause.select, case, clause.same)
+    hits = nearby(case, asked, clause.over, case.rule.look_after, "near")
     if hits:
         return Answer("quiet", None, hits[0].record, hits[0].record.at)
     reason = readable(case, clause.over)
@@ -352,11 +219,11 @@ def _spread(clause: Spread, case: Case) -> Answer:
         everywhere = [
             s
             for s in case.timeline.signals
-            if (s.name, s.fields.get("xid")) in kinds and _where(clause.select.where, s.fields)
+            if (s.name, s.fields.get("xid")) in kinds and holds(clause.select.where, s.fields)
         ]
-    near = _nearby(case, everywhere, clause.over, clause.over, "near")
+    near = nearby(case, everywhere, clause.over, clause.over, "near")
     if clause.across != "gpu":
-        near = [s for s in near if _same(case, s, "gpu")]
+        near = [s for s in near if belongs(case, s, "gpu")]
     things: dict[str, Signal] = {}
     for signal in near:
         thing = _thing(signal, clause.across)
@@ -369,7 +236,7 @@ def _spread(clause: Spread, case: Case) -> Answer:
         return Answer("unknown", f"the log does not say which {clause.across} it was")
     if clause.at_least is not None:
         if len(things) >= clause.at_least:
-            return _witness(list(things.values()), len(things))
+            return witness(list(things.values()), len(things))
         reason = _covered(clause.select, case, clause.over)
         return Answer("quiet") if reason is None else Answer("unknown", reason)
     total = sum(s.count for s in near)

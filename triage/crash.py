@@ -76,6 +76,13 @@ class Crashes:
         """Whether a crash has begun and not ended."""
         return self._open is not None
 
+    def idle(self, record: LogRecord) -> bool:
+        """Whether a record without a signal belongs to no crash and begins none."""
+        message = record.message
+        return self._open is None and not (
+            _FRAME_LINE.match(message) or _NOTE.match(message) or _RIP_LINE.match(message)
+        )
+
     def feed(self, record: LogRecord, signals: Sequence[Signal]) -> Iterator[Signal]:
         """Take one record with the signals found in it."""
         if not record.kernel:

@@ -4,7 +4,7 @@ Everything here is immutable and carries no behaviour beyond what its name
 says.  `triage.report` turns it into the one versioned JSON object.
 """
 
-from __future__ import annotations
+# No postponed annotations here: typing would compile each of them, which is half of what this module takes to load.
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -51,6 +51,7 @@ class Evidence(NamedTuple):
     `state` is seen, quiet or unknown.  `points` are what the answer moved, per
     cause (for unknown: nothing); `would_be` is what it would move if seen.
     `counted` is false where a stronger member of the same group stood for it.
+    `settle` is how a person can answer what is unknown, `do` what ends a fault that was recognised.
     """
 
     id: str
@@ -65,6 +66,8 @@ class Evidence(NamedTuple):
     reading: Reading | None = None
     count: int = 1  # type: ignore[assignment]  # shadows tuple.count
     counted: bool = True
+    settle: str | None = None
+    do: str | None = None
 
 
 class Verdict(NamedTuple):

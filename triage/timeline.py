@@ -70,22 +70,35 @@ class Spans:
 
     def watch(self, records: Iterable[LogRecord]) -> Iterator[LogRecord]:
         """Pass the records on unchanged."""
+        known: tuple[str, str | None] | None = None
+        span: list[float | None] = []
+        counts = [0, 0]
         for record in records:
-            key = (record.origin, record.boot)
-            span = self._spans.get(key)
-            if span is None:
-                early = record.monotonic is not None and record.monotonic < 1.0
-                starts = early or record.message.startswith("Linux version ")
-                span = self._spans[key] = [record.at, record.at, record.monotonic, record.monotonic]
-                self._counts[key] = [int(starts), 0]
-            if record.at is not None:
-                span[0] = record.at if span[0] is None else min(span[0], record.at)
-                span[1] = record.at if span[1] is None else max(span[1], record.at)
-            if record.monotonic is not None:
-                span[2] = record.monotonic if span[2] is None else min(span[2], record.monotonic)
-                span[3] = record.monotonic if span[3] is None else max(span[3], record.monotonic)
-            self._counts[key][1] += 1
+            if known is None or record.boot != known[1] or record.origin != known[0]:
+                known = (record.origin, record.boot)
+                span, counts = self._of(known, record)
+            at, monotonic = record.at, record.monotonic
+            if at is not None:
+                if span[0] is None or at < span[0]:
+                    span[0] = at
+                if span[1] is None or at > span[1]:
+                    span[1] = at
+            if monotonic is not None:
+                if span[2] is None or monotonic < span[2]:
+                    span[2] = monotonic
+                if span[3] is None or monotonic > span[3]:
+                    span[3] = monotonic
+            counts[1] += 1
             yield record
+
+    def _of(self, key: tuple[str, str | None], record: LogRecord) -> tuple[list[float | None], list[int]]:
+        """What is noted of a source and boot, begun with its first record."""
+        if key not in self._spans:
+            early = record.monotonic is not None and record.monotonic < 1.0
+            starts = early or record.message.startswith("Linux version ")
+            self._spans[key] = [record.at, record.at, record.monotonic, record.monotonic]
+            self._counts[key] = [int(starts), 0]
+        return self._spans[key], self._counts[key]
 
     def skip(
         self,

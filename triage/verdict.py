@@ -83,6 +83,18 @@ def carriers(evidence: Sequence[Evidence], rulebook: Rulebook, family: str, shar
     return tuple(group for group in groups if share - without[group].get(family, 0.0) > MOVED)
 
 
+def spare(evidence: Sequence[Evidence], rulebook: Rulebook, family: str) -> bool:
+    """Return whether the family would still reach `at_least` without any one group, so that no group alone decides.
+
+    Where all speak for it strongly, none is missed, and so none counts as carrying it.
+    """
+    if rulebook.independent_groups > 2:
+        return False
+    groups = dict.fromkeys(item.group for item in evidence if item.points)
+    without = (families(probabilities(sums(evidence, group), rulebook), rulebook) for group in groups)
+    return all(shares.get(family, 0.0) >= rulebook.at_least for shares in without) and bool(groups)
+
+
 def decisive(evidence: Iterable[Evidence], rulebook: Rulebook, leaf: str) -> bool:
     """Return whether one item alone may decide for the leaf."""
     return any(item.points.get(leaf, 0) >= rulebook.decisive for item in evidence)
@@ -92,8 +104,8 @@ def decide(evidence: Sequence[Evidence], rulebook: Rulebook) -> Verdict:
     """Weigh the evidence.
 
     A family is named if it holds `at_least`, if one leaf holds `LEAF_SHARE` of
-    it, and if enough independent groups carried it there or one item was
-    decisive; otherwise the verdict is `undetermined`.
+    it, and if enough independent groups carried it there, no one group is needed
+    or one item was decisive; otherwise the verdict is `undetermined`.
     """
     by_leaf = probabilities(sums(evidence), rulebook)
     by_family = families(by_leaf, rulebook)
@@ -104,7 +116,11 @@ def decide(evidence: Sequence[Evidence], rulebook: Rulebook) -> Verdict:
     decided = (
         share >= rulebook.at_least
         and by_leaf[leaf] >= LEAF_SHARE * share
-        and (len(carrying) >= rulebook.independent_groups or decisive(evidence, rulebook, leaf))
+        and (
+            len(carrying) >= rulebook.independent_groups
+            or decisive(evidence, rulebook, leaf)
+            or spare(evidence, rulebook, family)
+        )
     )
     confidence = shown(share, rulebook)
     if not decided:

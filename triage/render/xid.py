@@ -103,7 +103,7 @@ def _xid(entry: Json, look: Look) -> list[str]:
         lines += _labelled(look, "NVIDIA, by unit", f"{many} ({units}); paste the whole line to learn which")
     for action in entry["actions"]:
         lines += _labelled(look, f"{action['value']} {action['word']}", f"{action['means']} ({RISKS[action['risk']]})")
-    return [*lines, *_contradictions(entry, look), *_rules(entry, look)]
+    return [*lines, *_contradictions(entry, look), *_driver_bugs(entry, look), *_rules(entry, look)]
 
 
 def _sxid(entry: Json, look: Look) -> list[str]:
@@ -151,6 +151,18 @@ def _contradictions(entry: Json, look: Look) -> list[str]:
         return []
     lines = ["", *fill(look, [("strong", "WHERE THEY CONTRADICT EACH OTHER")])]
     return lines + [line for text in entry["contradictions"] for line in fill(look, [("", text)], "  - ", "    ")]
+
+
+def _driver_bugs(entry: Json, look: Look) -> list[str]:
+    if not entry["driver_bugs"]:
+        return []
+    lines = ["", *fill(look, [("strong", "KNOWN DRIVER BUGS THAT SHOW LIKE THIS")])]
+    for bug in entry["driver_bugs"]:
+        fixed = ", ".join(version for version in bug["fixed"].values() if version != "never")
+        never = ", ".join(branch for branch, version in bug["fixed"].items() if version == "never")
+        said = [bug["fault"], f"Never fixed in {never}." if never else "", bug["sources"][0]]
+        lines += _labelled(look, f"fixed in {fixed}", " ".join(part for part in said if part))
+    return lines
 
 
 def _rules(entry: Json, look: Look) -> list[str]:

@@ -20,6 +20,7 @@ from triage.rulebook.model import (
     Fact,
     Given,
     Item,
+    KnownBug,
     Metric,
     Otherwise,
     Place,
@@ -59,22 +60,6 @@ def seconds(duration: str) -> float:
     """The seconds of a duration such as `90s`, `10m` or `-6d`."""
     unit = duration.lstrip("-0123456789.")
     return float(duration[: len(duration) - len(unit)]) * UNITS[unit]
-
-
-def signal(document: Document, index: int) -> SignalPattern:
-    """The pattern that stands at this index of a signals file."""
-    entry = document.root["signals"][index]
-    return SignalPattern(
-        id=entry["id"],
-        match=entry["match"],
-        source=entry.get("source", "kernel"),
-        programs=tuple(entry.get("programs", ())),
-        device=entry.get("device"),
-        says=entry["says"],
-        examples=tuple(entry["examples"]),
-        counterexamples=tuple(entry.get("counterexamples", ())),
-        place=document.place("signals", index),
-    )
 
 
 class RuleReader:
@@ -217,10 +202,11 @@ class RuleReader:
         return tuple(root.get("explains", ()))
 
     def _action(self, entry: Map) -> Action:
-        self._cause(entry, "for", {"undetermined"})
+        self.cause(entry, "for", {"undetermined"})
         return Action(entry["for"], entry["do"], entry["risk"])
 
-    def _cause(self, entry: Map, key: str, others: Collection[str], families_only: bool = False) -> None:
+    def cause(self, entry: Map, key: str, others: Collection[str], families_only: bool = False) -> None:
+        """Check that a key names a cause or a family, or one of some other words."""
         if not self._names.causes:
             return
         known = {*self._names.families, *others} | (set() if families_only else {*self._names.causes})
@@ -240,7 +226,8 @@ class RuleReader:
             return self._log(entry, name, holder.get("why", name))
         return _CLAUSES[kind](self, entry)
 
-    def _select(self, entry: Map) -> Select:
+    def select(self, entry: Map) -> Select:
+        """The signals that a selection means; unknown names are added to the problems."""
         names = self._look_up(entry, "of", "signal", self._names.signals | {"trigger"})
         return Select(
             signals=tuple(name for name in names if name != "trigger"),
@@ -249,9 +236,10 @@ class RuleReader:
             where=dict(entry.get("where", {})),
         )
 
-    def _seen(self, entry: Map, select: Select | None = None) -> Seen:
+    def seen(self, entry: Map, select: Select | None = None) -> Seen:
+        """A selection near something."""
         return Seen(
-            select=self._select(entry) if select is None else select,
+            select=self.select(entry) if select is None else select,
             same=entry.get("same", self._same),
             when=entry.get("when", "near"),
             within=seconds(entry["within"]) if "within" in entry else None,
@@ -259,13 +247,13 @@ class RuleReader:
         )
 
     def _log(self, entry: Map, name: str, says: str) -> Seen:
-        select = self._select(entry)
+        select = self.select(entry)
         source = entry.get("source", "kernel")
         if "match" not in entry:
             if source != "kernel":
                 place = self._value_place(entry, "source")
                 self._report(place, "'source' belongs to 'match'; a signal says itself who may write it")
-            return self._seen(entry, select)
+            return self.seen(entry, select)
         match: str = entry["match"]
         device = entry.get("device", "pci" if "(?P<pci>" in match else None)
         if device is not None and f"(?P<{device}>" not in match:
@@ -284,7 +272,7 @@ class RuleReader:
             place=self._value_place(entry, "match"),
         )
         self.signals.append(pattern)
-        return self._seen(entry, select._replace(signals=(*select.signals, pattern.id)))
+        return self.seen(entry, select._replace(signals=(*select.signals, pattern.id)))
 
     def _metric(self, entry: Map) -> Metric:
         return Metric(entry["of"], entry.get("at_least"), entry.get("at_most"), _text(entry.get("is")))
@@ -294,7 +282,7 @@ class RuleReader:
 
     def _count(self, entry: Map) -> Count:
         return Count(
-            select=self._select(entry),
+            select=self.select(entry),
             over=seconds(entry["over"]),
             fold=seconds(entry.get("fold", FOLD)),
             at_least=_whole(entry.get("at_least")),
@@ -305,19 +293,19 @@ class RuleReader:
     def _sequence(self, entry: Map) -> Sequence:
         then = entry["then"]
         return Sequence(
-            first=self._select(entry["first"]),
-            then=Select(trigger=True) if isinstance(then, str) else self._select(then),
+            first=self.select(entry["first"]),
+            then=Select(trigger=True) if isinstance(then, str) else self.select(then),
             within=seconds(entry["within"]),
             same=entry.get("same", self._same),
             at_least=int(entry.get("at_least", 1)),
         )
 
     def _absent(self, entry: Map) -> Absent:
-        return Absent(self._select(entry), seconds(entry["over"]), entry.get("same", self._same))
+        return Absent(self.select(entry), seconds(entry["over"]), entry.get("same", self._same))
 
     def _spread(self, entry: Map) -> Spread:
         return Spread(
-            select=self._select(entry),
+            select=self.select(entry),
             across=entry["across"],
             over=seconds(entry["over"]),
             within=entry.get("within"),
@@ -331,6 +319,10 @@ class RuleReader:
         ((name, globs),) = entry.items()
         return Fact(name, _several(globs))
 
+    def _known_bug(self, entry: Map) -> KnownBug:
+        self.cause(entry, "leaf", ())
+        return KnownBug(entry["leaf"])
+
     # Tests
 
     def _test(self, entry: Map, place: Place) -> RuleTest:
@@ -339,7 +331,7 @@ class RuleReader:
             if name not in self._evidence:
                 self._unknown("evidence", name, self._evidence, at(self._path, entry["fleet"].key_marks[name]))
         expect: Map = entry["expect"]
-        self._cause(expect, "verdict", {"undetermined", "none"}, families_only=True)
+        self.cause(expect, "verdict", {"undetermined", "none"}, families_only=True)
         if "leaf" in expect and self._names.causes and expect["leaf"] not in self._names.causes:
             self._unknown("cause", expect["leaf"], self._names.causes, self._value_place(expect, "leaf"))
         return RuleTest(
@@ -360,8 +352,8 @@ class RuleReader:
 
 
 _CLAUSES: Mapping[str, Callable[[RuleReader, Any], Clause]] = {
-    "log": RuleReader._seen,  # never called: `_log` also needs the name
-    "signal": RuleReader._seen,
+    "log": RuleReader.seen,  # never called: `_log` also needs the name
+    "signal": RuleReader.seen,
     "metric": RuleReader._metric,
     "delta": RuleReader._delta,
     "count": RuleReader._count,
@@ -369,6 +361,7 @@ _CLAUSES: Mapping[str, Callable[[RuleReader, Any], Clause]] = {
     "absent": RuleReader._absent,
     "spread": RuleReader._spread,
     "fact": RuleReader._fact,
+    "known_bug": RuleReader._known_bug,
 }
 
 

@@ -13,6 +13,7 @@ Each check has an id, which messages carry:
     tests             a stable rule lacks a test: favourite, rival or undetermined
     no-action         nothing says what to do for a verdict (a warning, except for undetermined)
     unused-signal     no rule and no code uses a signal (a warning)
+    unweighed         no rule weighs the bugs of a row of the table of driver bugs
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from triage.rulebook.model import (
     Clause,
     Count,
     Fact,
+    KnownBug,
     Place,
     Points,
     Rule,
@@ -145,11 +147,29 @@ def _unused(rulebook: Rulebook) -> Iterator[Problem]:
                 used.update(select.signals)
                 if select.xids:
                     used.add("xid")
+    for bug in rulebook.bugs:
+        used.update(*(select.signals for select in bug.shows), bug.beside.select.signals if bug.beside else ())
     for pattern in rulebook.signals:
         name = signal_name(pattern.id)
         head = name.startswith(tuple(f"{made}." for made in MADE_IN_CODE))
         if name not in used and not head and not _READ_BY_CODE.search(pattern.match):
             yield _warning(pattern.place, "unused-signal", f"no rule uses the signal {shown(name)}")
+
+
+def _bugs(rulebook: Rulebook) -> Iterator[Problem]:
+    """A row of the table of driver bugs is held to what a rule is held to, and some rule must weigh it."""
+    fields = _fields(rulebook.signals)
+    weighed = {c.leaf for rule in rulebook.rules for c, _ in clauses(rule) if isinstance(c, KnownBug)}
+    for bug in rulebook.bugs:
+        yield from _sentence(bug.fault, bug.place, f"'fault' of {bug.id}")
+        yield from _regex(bug.gpu or "", bug.place, f"'gpu' of {bug.id}")
+        for select in (*bug.shows, *([bug.beside.select] if bug.beside else [])):
+            for field, regex in select.where.items():
+                yield from _regex(regex, bug.place, f"'where' for {field}")
+            yield from _known_fields(select, None, fields, bug.place)
+            yield from _known_xids(select.xids, rulebook, bug.place)
+        if not weighed & {bug.leaf, bug.leaf.partition(".")[0]}:
+            yield _error(bug.place, "unweighed", f"no rule weighs the known bugs of {bug.leaf}")
 
 
 # Checks of one rule
@@ -193,9 +213,11 @@ def _fields(patterns: Iterable[SignalPattern]) -> Mapping[str, frozenset[str]]:
     return fields
 
 
-def _known_fields(select: Select, rule: Rule, fields: Mapping[str, frozenset[str]], place: Place) -> Iterator[Problem]:
+def _known_fields(
+    select: Select, rule: Rule | None, fields: Mapping[str, frozenset[str]], place: Place
+) -> Iterator[Problem]:
     names = set(select.signals) | ({"xid"} if select.xids else set())
-    if select.trigger:
+    if select.trigger and rule is not None:
         for clause in rule.trigger.any:
             for opening in selects(clause):
                 names.update(opening.signals, {"xid"} if opening.xids else set())
@@ -289,7 +311,7 @@ def _favoured(rule: Rule, rulebook: Rulebook) -> set[str]:
     return {leaf for points in sides for leaf, value in points.items() if value >= rulebook.strong}
 
 
-_RULEBOOK_CHECKS: tuple[Callable[[Rulebook], Iterator[Problem]], ...] = (_signals, _unused)
+_RULEBOOK_CHECKS: tuple[Callable[[Rulebook], Iterator[Problem]], ...] = (_signals, _unused, _bugs)
 _RULE_CHECKS: tuple[Callable[[Rule, Rulebook], Iterator[Problem]], ...] = (
     _clauses,
     _sentences,

@@ -4,6 +4,7 @@
     rules/signals/*.yaml         what lines mean
     rules/catalog/xid.yaml       what is publicly known of each Xid
     rules/catalog/modules.yaml   whose code a symbol is
+    rules/catalog/driver-bugs.yaml  which driver versions have which fault (it may be absent)
     rules/calibration.yaml       what confidence is shown for a computed one (it may be absent)
     rules/*.yaml                 one rule each, named after its id
 
@@ -22,7 +23,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from triage.rulebook import convert, overlay
+from triage.rulebook import bugs, convert, overlay
+from triage.rulebook.folders import RULES
 from triage.rulebook.model import Cause, Place, Rulebook, SignalPattern, XidEntry
 from triage.rulebook.problems import Problem, RulebookError, shown
 from triage.rulebook.shape import check, schema
@@ -30,14 +32,13 @@ from triage.rulebook.yamlload import Document, Map, Value, at, read
 
 __all__ = ["RULES", "RulebookError", "load"]
 
-RULES = Path(__file__).resolve().parents[2] / "rules"
-"""The rulebook that comes with the program."""
-
 MADE_IN_CODE = frozenset({"crash"})
 """Signals that no pattern makes: `triage.crash` puts them together from several lines."""
 
 CALIBRATION = "calibration.yaml"
-"""The one file at the top that may be absent: then confidence is shown as computed."""
+"""A file that may be absent: then confidence is shown as computed."""
+DRIVER_BUGS = "catalog/driver-bugs.yaml"
+"""Another one: then no fault is known of any driver version."""
 
 DECODED_WITH = ("nvlink-registers.yaml", "nvlink5.yaml", "recovery-actions.yaml")
 """Shipped catalogues that the scanner reads on demand; the digest covers them, for rules ask for what they say."""
@@ -57,6 +58,7 @@ class _Files(NamedTuple):
     broken: frozenset[str]
     digest: str
     calibration: Document | None = None
+    bugs: Document | None = None
 
 
 def load(root: Path | None = None, overlays: Sequence[Path] = (), now: float | None = None) -> Rulebook:
@@ -99,6 +101,8 @@ def load(root: Path | None = None, overlays: Sequence[Path] = (), now: float | N
     xids = _xids(files, problems)
     modules = _modules(files, problems)
     calibration = _calibration(files, problems)
+    told = files.bugs
+    known = () if told is None or told.path in files.broken else bugs.read_bugs(told, names, problems)
     today = datetime.fromtimestamp(time.time() if now is None else now, timezone.utc).date()
     site = overlay.changed(rules, sites, names, today, problems)
     if problems:
@@ -119,6 +123,7 @@ def load(root: Path | None = None, overlays: Sequence[Path] = (), now: float | N
         origins=site.origins,
         notices=site.notices,
         calibration=calibration,
+        bugs=known,
     )
 
 
@@ -155,8 +160,8 @@ def _read(root: Path, problems: list[Problem]) -> _Files:
     # In the order of their relative paths, which the digest needs.
     paths = {"catalog/modules.yaml": "modules.v1", "catalog/xid.yaml": "xid.v1", "causes.yaml": "causes.v1"}
     paths.update((file.name, "rule.v1") for file in root.glob("*.yaml") if file.name not in paths)
-    if (root / CALIBRATION).is_file():
-        paths[CALIBRATION] = "calibration.v1"
+    optional = ((CALIBRATION, "calibration.v1"), (DRIVER_BUGS, "driver-bugs.v1"))
+    paths.update((name, kind) for name, kind in optional if (root / name).is_file())
     paths.update((f"signals/{file.name}", "signals.v1") for file in (root / "signals").glob("*.yaml"))
     if not root.is_dir():
         raise RulebookError([Problem(Place(str(root), 1, 1), "is not a directory")])
@@ -174,6 +179,7 @@ def _read(root: Path, problems: list[Problem]) -> _Files:
         broken=frozenset(broken),
         digest=digest.hexdigest(),
         calibration=parsed.get(CALIBRATION),
+        bugs=parsed.get(DRIVER_BUGS),
     )
 
 
@@ -209,7 +215,7 @@ def _signals(files: _Files, problems: list[Problem]) -> Iterator[SignalPattern]:
         if document.path in files.broken:
             continue
         for index, entry in enumerate(document.root["signals"]):
-            pattern = convert.signal(document, index)
+            pattern = _pattern(document, index)
             place = document.place("signals", index, "id")
             if pattern.id in first:
                 problems.append(Problem(place, f"signal '{pattern.id}' exists already; first at {first[pattern.id]}"))
@@ -223,6 +229,22 @@ def _signals(files: _Files, problems: list[Problem]) -> Iterator[SignalPattern]:
                 where = document.place("signals", index, "programs")
                 problems.append(Problem(where, "'programs' needs 'source' to be service or any"))
             yield pattern
+
+
+def _pattern(document: Document, index: int) -> SignalPattern:
+    """The pattern that stands at this index of a signals file."""
+    entry = document.root["signals"][index]
+    return SignalPattern(
+        id=entry["id"],
+        match=entry["match"],
+        source=entry.get("source", "kernel"),
+        programs=tuple(entry.get("programs", ())),
+        device=entry.get("device"),
+        says=entry["says"],
+        examples=tuple(entry["examples"]),
+        counterexamples=tuple(entry.get("counterexamples", ())),
+        place=document.place("signals", index),
+    )
 
 
 def _signal_names(files: _Files) -> frozenset[str]:

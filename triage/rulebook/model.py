@@ -4,7 +4,7 @@ Durations are seconds.  Points are signed: supports is positive, opposes
 negative, and one point doubles the odds of a cause.
 """
 
-from __future__ import annotations
+# No postponed annotations here: typing would compile each of them, which is half of what this module takes to load.
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -122,7 +122,16 @@ class Fact(NamedTuple):
     globs: tuple[str, ...]
 
 
-Clause = Seen | Metric | Delta | Count | Sequence | Absent | Spread | Fact
+class KnownBug(NamedTuple):
+    """`known_bug`: what opened the incident is how a fixed bug of the loaded driver version shows.
+
+    `leaf` is a cause or a family; only bugs of it are meant.
+    """
+
+    leaf: str
+
+
+Clause = Seen | Metric | Delta | Count | Sequence | Absent | Spread | Fact | KnownBug
 
 
 class Otherwise(NamedTuple):
@@ -262,6 +271,16 @@ class SignalPattern(NamedTuple):
     place: Place
 
 
+class Sieve(NamedTuple):
+    """What every line of a signal must hold: one of these phrases (`True`: in any case), one of these beginnings.
+
+    No beginnings: it may begin with anything.
+    """
+
+    phrases: tuple[tuple[str, bool], ...]
+    openings: tuple[str, ...] = ()
+
+
 class Cause(NamedTuple):
     """One leaf.  `prior` is its share before any evidence."""
 
@@ -282,6 +301,31 @@ class XidEntry(NamedTuple):
     group: str
 
 
+class DriverBug(NamedTuple):
+    """A fault that some driver versions have and others do not.
+
+    It shows as any of `shows`, with `beside` near it if set.  `fixed` says of each branch (`570`) in
+    which version it was fixed, or `never`; of a branch that is not there nothing is known.  `since`
+    is the first version of a branch that has it.  `flavour` is open or proprietary, `gpu` a linear-time
+    regex of product names, where only those have it.  `fault` is one sentence; `examples` are the
+    lines of one occurrence.
+    """
+
+    id: str
+    fault: str
+    leaf: str
+    shows: tuple[Select, ...]
+    beside: Seen | None
+    since: Mapping[str, str]
+    fixed: Mapping[str, str]
+    flavour: str | None
+    gpu: str | None
+    do: str
+    sources: tuple[str, ...]
+    examples: tuple[str, ...]
+    place: Place
+
+
 class Rulebook(NamedTuple):
     """Everything under `rules/`, loaded and checked.
 
@@ -291,6 +335,8 @@ class Rulebook(NamedTuple):
     `origins` says of a rule that a site brought or changed in which file;
     `notices` tells what the site's files change.  `calibration` is a rising curve
     from the computed confidence to the one shown, empty if it is shown as it is.
+    `sieves` say of each signal in turn what its lines must hold; empty where nobody worked them out.
+    `bugs` are the known ones of driver versions.
     """
 
     causes: Mapping[str, Cause]
@@ -308,3 +354,5 @@ class Rulebook(NamedTuple):
     origins: Mapping[str, str] = {}
     notices: tuple[str, ...] = ()
     calibration: tuple[tuple[float, float], ...] = ()
+    sieves: tuple[Sieve, ...] = ()
+    bugs: tuple[DriverBug, ...] = ()

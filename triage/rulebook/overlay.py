@@ -23,9 +23,6 @@ from triage.rulebook.problems import Problem, did_you_mean, shown
 from triage.rulebook.shape import check, schema
 from triage.rulebook.yamlload import Document, Map, at, read
 
-SYSTEM = Path("/etc/gpu-triage/rules")
-"""Where a node's own rules stand; those of one user in `$XDG_CONFIG_HOME/gpu-triage/rules`."""
-
 LIMITS = ("at_least", "at_most", "within", "over", "fold")
 """The thresholds of a clause that `set` may change; durations but for the first two."""
 
@@ -46,24 +43,6 @@ class Changed(NamedTuple):
     rules: tuple[Rule, ...]
     origins: Mapping[str, str]
     notices: tuple[str, ...]
-
-
-def standard_folders(environ: Mapping[str, str] | None = None) -> tuple[Path, ...]:
-    """Return the folders that hold site rules on this machine: of the system, then of the user."""
-    env = os.environ if environ is None else environ
-    home = env.get("XDG_CONFIG_HOME") or (os.path.join(env["HOME"], ".config") if env.get("HOME") else "")
-    folders = [SYSTEM]
-    if os.path.isabs(home):  # the XDG specification has relative paths ignored
-        folders.append(Path(home) / "gpu-triage" / "rules")
-    return tuple(folder for folder in folders if _is_there(folder))
-
-
-def _is_there(folder: Path) -> bool:
-    """Whether a folder stands there for us; one that we may not even see (the home of another) is none of ours."""
-    try:
-        return folder.is_dir()
-    except OSError:
-        return False
 
 
 def read_site(folder: Path, problems: list[Problem]) -> Site:

@@ -14,6 +14,7 @@ from triage.rulebook.model import (
     Delta,
     Fact,
     Item,
+    KnownBug,
     Metric,
     Points,
     Rule,
@@ -90,6 +91,8 @@ def clause_text(clause: Clause, patterns: Mapping[str, SignalPattern]) -> str:
         return f"{clause.of} rose by {_limit(clause.at_least, clause.at_most)} over {duration(clause.over)}"
     if isinstance(clause, Fact):
         return f"{clause.name} matches {' or '.join(clause.globs)}"
+    if isinstance(clause, KnownBug):
+        return f"the loaded driver has a known bug of {clause.leaf} that shows like the trigger"
     if isinstance(clause, Sequence):
         often = f", {clause.at_least} times" if clause.at_least > 1 else ""
         first, then = _select(clause.first, patterns), _select(clause.then, patterns)

@@ -185,14 +185,14 @@ def test_the_digest_does_not_depend_on_where_the_rules_lie(root: Path, tmp_path:
             "    metric: {of: gpu.temperature, at_least: 92}",
             "    severity: info",
             "rules/gpu-off-bus.yaml:38:5: evidence 'hot' needs exactly one of log, signal, metric, delta, count, "
-            "sequence, absent, spread or fact, not none",
+            "sequence, absent, spread, fact or known_bug, not none",
         ),
         (
             BUS,
             "    severity: warning\n",
             "    severity: warning\n    fact: {driver.version: '5*'}\n",
             "rules/gpu-off-bus.yaml:38:5: evidence 'hot' needs exactly one of log, signal, metric, delta, count, "
-            "sequence, absent, spread or fact, not metric and fact",
+            "sequence, absent, spread, fact or known_bug, not metric and fact",
         ),
         (
             BUS,

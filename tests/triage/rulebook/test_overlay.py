@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from triage.evaluate import explain_text
-from triage.rulebook import overlay
+from triage.rulebook import folders
 from triage.rulebook.load import RulebookError, load
 from triage.rulebook.model import Rulebook
 
@@ -235,13 +235,13 @@ def test_root_refuses_what_everyone_may_write(
 def test_the_standard_folders_are_those_that_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the system first, then of the user; a relative XDG_CONFIG_HOME is ignored, as its specification says."""
     system, home = tmp_path / "etc", tmp_path / "home"
-    monkeypatch.setattr(overlay, "SYSTEM", system)
+    monkeypatch.setattr(folders, "SYSTEM", system)
     user = home / ".config" / "gpu-triage" / "rules"
-    assert () == overlay.standard_folders({"HOME": str(home)})
+    assert () == folders.standard_folders({"HOME": str(home)})
     for folder in (system, user):
         folder.mkdir(parents=True)
 
-    assert (system, user) == overlay.standard_folders({"HOME": str(home)})
-    assert (system, user) == overlay.standard_folders({"XDG_CONFIG_HOME": str(home / ".config")})
-    assert (system,) == overlay.standard_folders({"XDG_CONFIG_HOME": "relative", "HOME": str(home)})
-    assert (system,) == overlay.standard_folders({})
+    assert (system, user) == folders.standard_folders({"HOME": str(home)})
+    assert (system, user) == folders.standard_folders({"XDG_CONFIG_HOME": str(home / ".config")})
+    assert (system,) == folders.standard_folders({"XDG_CONFIG_HOME": "relative", "HOME": str(home)})
+    assert (system,) == folders.standard_folders({})

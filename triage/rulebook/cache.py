@@ -1,0 +1,219 @@
+"""The rulebook as it was loaded before, for whoever judges and has no time to read YAML.
+
+What is kept is plain data (`marshal` of tuples, texts and numbers) in a file that
+`triage.kept` vouches for.  It counts only for exactly these rule files, by their
+hash, this version of the program and of Python; otherwise, and whenever anything
+is wrong with it, the rules are loaded as ever.  A rulebook that has a problem is
+never kept, so its problems are told every time.
+
+What only an author needs is left out: the tests of rules and the examples of
+signals.  What is worked out once is added: the phrases by which the scanner passes
+over lines that mean nothing.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from triage import __version__, kept
+from triage.rulebook import model
+from triage.rulebook.folders import RULES
+from triage.rulebook.model import Rulebook
+
+FORMAT = "1"
+"""Changed whenever the same rules would make another file though no module of the rulebook changed."""
+KEPT = 4
+"""Rulebooks that are kept; older ones make room."""
+
+_PLAIN = (str, int, float, bool, type(None))
+_TYPES: tuple[tuple[Callable[[Sequence[Any]], Any], int | None], ...]
+"""What makes a value of what it holds, and of how much."""
+_NAMED: tuple[type, ...] = tuple(
+    sorted(
+        (kind for kind in vars(model).values() if isinstance(kind, type) and hasattr(kind, "_fields")),
+        key=lambda kind: kind.__name__,
+    )
+)
+
+
+def load(
+    root: Path | None = None, overlays: Sequence[Path] = (), now: float | None = None, folder: Path | None = None
+) -> Rulebook:
+    """Load a rulebook as `triage.rulebook.load.load` does, but for what only authors need; see there.
+
+    Args:
+        root: a directory laid out like `rules/`.
+        overlays: folders of site rules.
+        now: epoch seconds by which a change of a site has expired.
+        folder: where rulebooks are kept; the user's cache if None.
+
+    Raises:
+        RulebookError: if anything is wrong with the rules.
+    """
+    folder = kept.folder() if folder is None else folder
+    now = time.time() if now is None else now
+    name = None if folder is None else f"rules-{_key(RULES if root is None else root, overlays, now)}"
+    if folder is not None and name is not None:
+        body = kept.read(folder, name)
+        book = None if body is None else unpacked(body)
+        if book is not None:
+            return book
+    from triage.rulebook import load as loading
+
+    book = _for_judging(loading.load(root, overlays, now))
+    if folder is not None and name is not None and kept.write(folder, name, packed(book)):
+        _make_room(folder, name)
+    return book
+
+
+def _for_judging(book: Rulebook) -> Rulebook:
+    from triage.patterns import Untranslatable, needles, openings
+
+    try:
+        sieves = tuple(
+            model.Sieve(
+                tuple((needle.text, needle.caseless) for needle in sorted(needles(pattern.match, families=()))),
+                openings(pattern.match),
+            )
+            for pattern in book.signals
+        )
+    except Untranslatable:
+        sieves = ()
+    return book._replace(
+        rules=tuple(rule._replace(tests=()) for rule in book.rules),
+        signals=tuple(pattern._replace(examples=(), counterexamples=()) for pattern in book.signals),
+        sieves=sieves,
+    )
+
+
+def packed(book: Rulebook) -> bytes:
+    """Return a rulebook as bytes.
+
+    A list of values, parts before wholes, equal ones once: its type, what it
+    holds, and which of that are numbers of values before it.
+    """
+    values: list[tuple[int, tuple[Any, ...], tuple[int, ...]]] = []
+    places: dict[Any, int] = {}
+
+    def add(value: Any) -> int:
+        if isinstance(value, Mapping):
+            kind, members = 0, [member for item in value.items() for member in item]
+        elif type(value) is tuple:
+            kind, members = 1, list(value)
+        else:
+            kind, members = 2 + _NAMED.index(type(value)), list(value)
+        refers = []
+        for place, member in enumerate(members):
+            if not isinstance(member, _PLAIN):
+                members[place] = add(member)
+                refers.append(place)
+            elif isinstance(member, str):
+                members[place] = sys.intern(member)  # marshal writes it once
+        packed_value = (kind, tuple(members), tuple(refers))
+        key = (packed_value, tuple(map(type, members)))  # 1, 1.0 and True are equal, but not the same
+        if key not in places:
+            places[key] = len(values)
+            values.append(packed_value)
+        return places[key]
+
+    add(book)
+    return marshal.dumps(tuple(values))
+
+
+def unpacked(body: bytes) -> Rulebook | None:
+    """Return the rulebook that these bytes say, or None if they say none."""
+    try:
+        found: list[Any] = []
+        for kind, members, refers in marshal.loads(body):
+            if refers:
+                changed = list(members)
+                for place in refers:
+                    changed[place] = found[changed[place]]
+                members = changed
+            make, many = _TYPES[kind]
+            if many is not None and many != len(members):
+                return None
+            found.append(make(members))
+        book = found[-1]
+    except (ValueError, TypeError, EOFError, IndexError, KeyError):
+        return None
+    return book if isinstance(book, Rulebook) else None
+
+
+def _mapping(members: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(members[::2], members[1::2], strict=True))
+
+
+_TYPES = (
+    (_mapping, None),
+    (tuple, None),
+    # as `_make` does it, but for a call less
+    *((partial(tuple.__new__, kind), len(kind._fields)) for kind in _NAMED),  # type: ignore[attr-defined]
+)
+
+
+def _key(root: Path, overlays: Sequence[Path], now: float) -> str:
+    """Of all that decides what a rulebook is: every file, its name, the code that reads it, and the day."""
+    digest = kept.digest(f"{FORMAT}\0{__version__}\0{sys.version}\0{root}\0".encode("utf-8", "surrogateescape"))
+    for folder in dict.fromkeys((root, RULES, *overlays)):
+        for path in _files(os.fspath(folder)):
+            try:
+                with open(path, "rb", buffering=0) as file:
+                    data = file.read()
+            except OSError as error:
+                data = f"unreadable {error.errno}".encode()
+            digest.update(b"%s\0%d\0" % (os.fsencode(path), len(data)))
+            digest.update(data)
+    for entry in sorted(os.scandir(os.path.dirname(__file__)), key=lambda entry: entry.name):
+        if entry.name.endswith(".py"):
+            status = entry.stat()
+            digest.update(f"{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    if overlays:  # their changes end on a day, and whether root may believe them depends on who may write them
+        modes = [
+            (path, _mode(path))
+            for folder in map(os.fspath, overlays)
+            for path in (folder, os.path.join(folder, "signals"), *_files(folder))
+        ]
+        digest.update(f"{int(now // 86400)}\0{os.geteuid() == 0}\0{modes}".encode("utf-8", "surrogateescape"))
+    return str(digest.hexdigest()[:40])
+
+
+def _files(folder: str) -> Iterator[str]:
+    """The files of a directory and of those in it, in the order of their names."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from _files(entry.path)
+        elif entry.name.endswith((".yaml", ".json")):
+            yield entry.path
+
+
+def _mode(path: str) -> int:
+    try:
+        return os.stat(path).st_mode
+    except OSError:
+        return 0
+
+
+def _make_room(folder: Path, name: str) -> None:
+    """Remove the rulebooks that were written longest ago, and what a killed writer left."""
+    try:
+        entries = [entry for entry in os.scandir(folder) if entry.name.startswith(("rules-", ".rules-"))]
+        aged = sorted((entry for entry in entries if entry.name != name), key=lambda entry: -entry.stat().st_mtime)
+        now = time.time()
+        for place, entry in enumerate(aged, 1):
+            scratch = entry.name.startswith(".")
+            if place >= KEPT if not scratch else now - entry.stat().st_mtime > 3600:
+                os.unlink(entry.path)
+    except OSError:
+        return
