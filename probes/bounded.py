@@ -6,18 +6,106 @@ cannot be killed (it sleeps uninterruptibly in a driver) is left behind.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
-import subprocess
+import signal
 import time
-from collections.abc import Generator, Sequence
-from typing import IO, NamedTuple, Optional
+from collections.abc import Callable, Generator, Sequence
+from typing import IO, TYPE_CHECKING, NamedTuple, NoReturn, Optional, Union
+
+if TYPE_CHECKING:
+    import subprocess
 
 # A health check of Slurm runs without PATH, and dmesg often stands in sbin.
 _USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ERROR_TAIL = 2000
+_PIPE = 1 << 20
 _LONGEST_LINE = 1 << 20  # what stands behind that on a line is dropped
-_left_behind: list[subprocess.Popen[bytes]] = []
+
+
+class Forked:
+    """A copy of this process that does one thing; as much of `subprocess.Popen` as is needed of it."""
+
+    def __init__(self, pid: int, output: int, errors: int) -> None:
+        """Take the process id and the descriptors to read from."""
+        self.pid = pid
+        self.stdout: IO[bytes] = os.fdopen(output, "rb", 0)
+        self.stderr: IO[bytes] = os.fdopen(errors, "rb", 0)
+        self.returncode: Optional[int] = None
+
+    def poll(self) -> Optional[int]:
+        """The exit status (minus the signal, if one ended it), or None while it runs."""
+        if self.returncode is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # somebody else has waited for it
+                self.returncode = 0
+            else:
+                if pid:
+                    self.returncode = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+        return self.returncode
+
+    def kill(self) -> None:
+        """Kill it, unless it is known to have ended."""
+        if self.returncode is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+
+Process = Union["subprocess.Popen[bytes]", Forked]
+_left_behind: list[Process] = []
+
+
+def may_fork() -> bool:
+    """Whether this process can be copied safely: it has one thread, and locks of others are not copied."""
+    try:
+        return len(os.listdir("/proc/self/task")) == 1
+    except OSError:
+        return False
+
+
+def fork(work: Callable[[int], None]) -> Forked:
+    """Do `work` in a copy of this process, which writes to the descriptor it is given.
+
+    The copy is a session of its own, has no other file of ours open, none of
+    our signal handlers, and ends without what Python does at its end.  What it
+    prints are errors.  Only where `may_fork`.
+    """
+    output, write_output = os.pipe()
+    errors, write_errors = os.pipe()
+    _widen(output)
+    pid = os.fork()
+    if pid == 0:
+        _be_child(work, write_output, write_errors)
+    os.close(write_output)
+    os.close(write_errors)
+    return Forked(pid, output, errors)
+
+
+def _be_child(work: Callable[[int], None], output: int, errors: int) -> NoReturn:
+    try:
+        os.setsid()
+        os.chdir("/")
+        for number in range(1, signal.NSIG):
+            if callable(signal.getsignal(number)):
+                signal.signal(number, signal.SIG_DFL)
+        null = os.open(os.devnull, os.O_RDONLY)
+        # the three highest first, so that none is overwritten before it was copied
+        high = [os.dup(fd) for fd in (null, errors, errors, output)]
+        top = max(high) + 1
+        spare = [os.dup2(fd, top + place) for place, fd in enumerate(high)]
+        for place, fd in enumerate(spare):
+            os.dup2(fd, place)
+        os.closerange(4, top + len(spare))
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) > 3:
+                with contextlib.suppress(OSError):
+                    os.close(int(name))
+        work(3)
+        os._exit(0)
+    except BaseException as failure:
+        os.write(2, f"{type(failure).__name__}: {failure}\n".encode("utf-8", "replace"))
+        os._exit(1)
 
 
 def find_program(name: str) -> Optional[str]:
@@ -34,6 +122,8 @@ def start(argv: Sequence[str], env: Optional[dict[str, str]] = None) -> subproce
 
     Whoever waits for our own output must not also wait for a program we had to leave behind.
     """
+    import subprocess  # here, because a health check can do without it
+
     return subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
@@ -46,19 +136,26 @@ def start(argv: Sequence[str], env: Optional[dict[str, str]] = None) -> subproce
     )
 
 
-def end(process: subprocess.Popen[bytes], grace: float = 0.5) -> bool:
+def ended(process: Process, seconds: float) -> Optional[int]:
+    """The exit status of a program (minus the signal that ended it), None if it has none after so many seconds."""
+    give_up = time.monotonic() + seconds
+    while True:
+        status = process.poll()
+        if status is not None or time.monotonic() >= give_up:
+            return status
+        time.sleep(0.005)
+
+
+def end(process: Process, grace: float = 0.5) -> bool:
     """Kill a program and wait up to `grace` seconds; False if it could not be killed and was left behind."""
     if process.poll() is None:
         process.kill()
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()
-    give_up = time.monotonic() + grace
-    while process.poll() is None:
-        if time.monotonic() >= give_up:
-            _left_behind.append(process)
-            return False
-        time.sleep(0.005)
+    if ended(process, grace) is None:
+        _left_behind.append(process)
+        return False
     return True
 
 
@@ -80,7 +177,7 @@ class Chunk(NamedTuple):
 class Listener:
     """The pipes of a started program, read without ever waiting past a given time."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: Process) -> None:
         """Listen to the standard output and standard error of `process`."""
         self._output = _fd(process.stdout)
         self._open = {self._output, _fd(process.stderr)}
@@ -108,6 +205,15 @@ class Listener:
             else:
                 errors = data
         return Chunk(output, errors, ended=not self._open)
+
+
+def _widen(fd: int) -> None:
+    """Let a pipe hold more, so that its writer need not wait for a reader that is busy."""
+    import fcntl
+
+    F_SETPIPE_SZ = 1031  # which Python names from 3.10 on
+    with contextlib.suppress(OSError):  # more pipes than a user may have so wide
+        fcntl.fcntl(fd, F_SETPIPE_SZ, _PIPE)
 
 
 def _fd(pipe: Optional[IO[bytes]]) -> int:
@@ -147,9 +253,8 @@ class Run:
             if rest and self.cut is None:
                 yield rest
             if self.cut is None:
-                try:
-                    self.status = process.wait(max(0.0, self._until - time.monotonic()) + 0.1)
-                except subprocess.TimeoutExpired:
+                self.status = ended(process, max(0.0, self._until - time.monotonic()) + 0.1)
+                if self.status is None:
                     self.cut = "it did not end"
         finally:
             end(process)

@@ -1,4 +1,4 @@
-"""What the host says without asking the driver: /proc and /sys only, memory through psutil where it is installed.
+"""What the host says without asking the driver: /proc and /sys only.
 
 Nothing here opens a device file or a file that the nvidia driver serves while
 it may be stuck, and no file of a process that needs that process to answer
@@ -146,22 +146,26 @@ def _stat(root: Path, wanted: str) -> Value:
 
 
 def _memory(root: Path, _until: float) -> Iterator[_Found]:
-    """Through psutil where it is installed; a node that is only visited may not have it."""
+    """As the kernel says; what an old one does not say psutil works out, which is slow to load and may not be there."""
+    said = list(_meminfo(root))
+    known = all(isinstance(found.value, int) for found in said)
+    yield from said if known else _worked_out(root) or said
+
+
+def _worked_out(root: Path) -> list[_Found]:
     try:
         import psutil
     except ImportError:
-        yield from _meminfo(root)
-        return
+        return []
     psutil.PROCFS_PATH = str(root / "proc")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns of fields that an old or strange kernel does not have
             memory = psutil.virtual_memory()
-        values: tuple[Value, ...] = (memory.total, memory.available)
-    except Exception as failure:  # psutil raises what it meets: OSError, KeyError, ValueError
-        values = (Missing(f"error:{type(failure).__name__}"),) * 2
-    for name, value in zip(("host.memory.total", "host.memory.available"), values):
-        yield _Found(NODE, name, value, "bytes")
+    except Exception:  # psutil raises what it meets: OSError, KeyError, ValueError
+        return []
+    values = {"host.memory.total": memory.total, "host.memory.available": memory.available}
+    return [_Found(NODE, name, value, "bytes") for name, value in values.items()]
 
 
 def _meminfo(root: Path) -> Iterator[_Found]:

@@ -115,13 +115,13 @@ def _source(origin: str, log: _Kept, refused: list[str]) -> Source:
 
 
 def _read_kmsg(log: _Kept, until: float, path: str) -> str:
-    from probes.records import parse_kmsg
+    from probes.records_journal import parse_kmsg
 
     zero, boot = boot_time(), boot_id()
     expected: Optional[int] = None
     try:
         for raw in _raw_records(path, until, log):
-            record = parse_kmsg(raw, boot_time=zero, origin=path)._replace(boot=boot)
+            record = parse_kmsg(raw, boot_time=zero, origin=path, boot=boot)
             log.take([record])
             if record.monotonic is None:
                 continue  # not formed as a record: it has no sequence number

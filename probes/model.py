@@ -5,7 +5,7 @@ reason, and nothing downstream may turn it into a number.  All values are
 named tuples, because probes must start fast and pickle to a child process.
 """
 
-from __future__ import annotations
+# No postponed annotations here: typing would compile each of them, which is half of what this module takes to load.
 
 from typing import NamedTuple, Optional, Union
 

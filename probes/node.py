@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from probes import host, kernel_log, nvml
 from probes.model import NO_PERMISSION, Entity, LogRecord, Missing, Reading, Source, Value
@@ -33,31 +33,77 @@ def probe(
     `reason`.  A GPU has one entity in all readings.  `root`, `kmsg` and
     `library_env` are for tests; `state_dir` is that of `probes.nvml.sweep`.
     """
+    probing = begin(deadline, root=root, kmsg=kmsg, library_env=library_env, state_dir=state_dir)
+    readings, sources = probing.result()
+    return readings, iter(probing.records), sources
+
+
+def begin(
+    deadline: float,
+    *,
+    root: Path = Path("/"),
+    kmsg: str = kernel_log.KMSG,
+    library_env: Optional[Mapping[str, str]] = None,
+    state_dir: Optional[Path] = None,
+    started: Optional[nvml.Started] = None,
+) -> Probing:
+    """Read all but NVML, which may take longest; the kernel's records can be looked at meanwhile.
+
+    The arguments are those of `probe`; `started` is what `nvml.begin` returned,
+    if it was called before.
+    """
     began = time.monotonic()
-    asked = _Background(deadline, library_env, state_dir)
+    if started is None and library_env is None:
+        started = nvml.begin(deadline, state_dir=state_dir)  # here, because a second thread forbids a copy of this one
+    asked = _Background(deadline, library_env, state_dir, started)
     records, log = kernel_log.read_boot(deadline * _LOG_SHARE, kmsg=kmsg)
     readings, machine = host.probe(max(0.0, began + deadline * _HOST_SHARE - time.monotonic()), root)
-    told, gpus, sources = asked.result(began + deadline)
-    return _merged(told, gpus, readings, sources), iter(records), [log, *sources, machine]
+
+    def result() -> tuple[list[Reading], list[Source]]:
+        told, gpus, sources = asked.result(began + deadline)
+        return _merged(told, gpus, readings, sources), [log, *sources, machine]
+
+    return Probing(records, result)
+
+
+class Probing(NamedTuple):
+    """A node being read: the kernel's records, and what waits for the rest and returns readings and sources."""
+
+    records: list[LogRecord]
+    result: Callable[[], tuple[list[Reading], list[Source]]]
 
 
 class _Background:
     """A sweep of NVML in a thread of its own."""
 
-    def __init__(self, deadline: float, library_env: Optional[Mapping[str, str]], state_dir: Optional[Path]) -> None:
+    def __init__(
+        self,
+        deadline: float,
+        library_env: Optional[Mapping[str, str]],
+        state_dir: Optional[Path],
+        started: Optional[nvml.Started],
+    ) -> None:
         self._told: Optional[tuple[list[Reading], list[Entity], list[Source]]] = None
         self._failure = "it did not end in time"
         self._started = time.time()
         self._thread = threading.Thread(
-            target=self._sweep, args=(deadline, library_env, state_dir), name="nvml", daemon=True
+            target=self._sweep, args=(deadline, library_env, state_dir, started), name="nvml", daemon=True
         )
         self._thread.start()
 
-    def _sweep(self, deadline: float, library_env: Optional[Mapping[str, str]], state_dir: Optional[Path]) -> None:
+    def _sweep(
+        self,
+        deadline: float,
+        library_env: Optional[Mapping[str, str]],
+        state_dir: Optional[Path],
+        started: Optional[nvml.Started],
+    ) -> None:
         try:
-            self._told = nvml.sweep(deadline, library_env=library_env, state_dir=state_dir)
+            self._told = nvml.sweep(deadline, library_env=library_env, state_dir=state_dir, started=started)
         except Exception as failure:  # whatever is wrong with it, the other sources still answer
             self._failure = f"{type(failure).__name__}: {failure}"
+            if started is not None:
+                nvml.stop(started, state_dir)
 
     def result(self, until: float) -> tuple[list[Reading], list[Entity], list[Source]]:
         self._thread.join(max(0.0, until - time.monotonic()) + 0.1)
@@ -84,7 +130,10 @@ def _merged(told: list[Reading], gpus: list[Entity], readings: list[Reading], so
     for entity in on_bus:
         names[entity] = full.get(entity.pci, entity)
     now = time.time()
-    merged = [reading._replace(entity=names.get(reading.entity, reading.entity)) for reading in (*told, *readings)]
+    merged = [
+        reading if reading.entity not in names else reading._replace(entity=names[reading.entity])
+        for reading in (*told, *readings)
+    ]
     if any(source.readable for source in sources):
         # In a container NVML lists only the GPUs whose device files are there; the bus shows them all.
         devices = next((reading.value for reading in readings if reading.name == "driver.devices"), 0)

@@ -9,20 +9,18 @@ ends within its deadline whatever the driver does.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from probes import bounded, stuck
-from probes.model import NODE, TIMED_OUT, Entity, Missing, Reading, Source, Value
-from probes.nvml_calls import NODE_CALLS, OWED
+from probes import bounded
+from probes.model import NODE, NOT_SUPPORTED, TIMED_OUT, Entity, Missing, Reading, Source, Value
+from probes.nvml_calls import CPER, NODE_CALLS, OWED
+from probes.nvml_process import GRACE, called, end, left_over, remedy, start
+from probes.stuck import Stuck
 
 # Seconds one call may take.  Without persistence mode the driver brings a GPU
 # up when it is opened, which takes seconds on a healthy node.
@@ -30,39 +28,13 @@ CALL_BUDGET = 5.0
 OPEN_BUDGET = 12.0
 _SLOW_CALLS = ("import-pynvml", "nvmlInit", "nvmlDeviceGetHandleByIndex")
 _BLAME_FROM = 0.5  # with less time left than this nobody is called unresponsive: time ran out
-_GRACE = 0.3  # kept back of the deadline for a child to die in
 _MAX_LINE = 1 << 20
+_CHILD = "probes.nvml_child"
+_GATHER = 0.004
 _RESPONSIVE = "gpu.responsive"
 NOT_REACHED = "error:not-reached"  # time was up, or NVML gone, before this GPU's turn came; it is not accused
 
-_unkillable: set[int] = set()  # children of this process that were left behind
-
-_NEEDS_RELOAD = "restart what uses the GPUs and reload the nvidia modules, or reboot the node"
-_REMEDIES = {
-    "LIB_RM_VERSION_MISMATCH": (
-        "version-mismatch",
-        f"the NVIDIA library and the loaded kernel module are of different versions; {_NEEDS_RELOAD}",
-    ),
-    "DRIVER_NOT_LOADED": (
-        "driver-not-loaded",
-        "the nvidia kernel module is not loaded; see the kernel log for why, or run modprobe nvidia",
-    ),
-    "LIBRARY_NOT_FOUND": (
-        "library-not-found",
-        "libnvidia-ml.so.1 was not found; install the NVIDIA driver's libraries",
-    ),
-    "NO_PERMISSION": ("no-permission", "the driver refused access; run as root or give access to /dev/nvidia*"),
-    "BINDINGS_NOT_INSTALLED": ("bindings-not-installed", "the Python module pynvml is missing; install nvidia-ml-py"),
-    "UNKNOWN": (
-        "unknown",
-        "NVML failed with an unknown error; see the kernel log, and whether /dev/nvidia* is accessible",
-    ),
-}
-
-_START = (
-    "import sys; n = int(sys.argv[1]); sys.path[:] = sys.argv[2:n]; "
-    "from probes.nvml_child import main; main(sys.argv[n:])"
-)
+_UNKNOWN = Missing(NOT_SUPPORTED)
 
 
 class _Gpu(NamedTuple):
@@ -101,10 +73,12 @@ class _Heard:
             self.asking = (words[0], str(words[1]))
             return True
         if kind == "read":
-            index, name, told, unit, at = words
-            value = Missing(str(told["missing"])) if isinstance(told, dict) else told
+            index, at, readings = words
             values = self.node if index is None else self.gpu(index).values
-            values[name] = (value, unit, at)
+            for key, told, *named in readings:
+                value = _UNKNOWN if told is None else Missing(str(told["missing"])) if isinstance(told, dict) else told
+                name, unit = (key, *named) if named else OWED[key]
+                values[name] = (value, unit, at)
         elif kind == "gpu":
             index, pci, uuid, serial, name = words
             self.gpus[index] = _Gpu(Entity("gpu", pci, uuid, serial, index, name), self.gpu(index).values)
@@ -117,6 +91,12 @@ class _Heard:
         elif kind == "end":
             self.ended = True
         return False
+
+
+class Started(NamedTuple):
+    """The first child of a sweep, which is asking already."""
+
+    process: bounded.Process
 
 
 class _Ending(NamedTuple):
@@ -132,6 +112,7 @@ def sweep(
     *,
     library_env: Optional[Mapping[str, str]] = None,
     state_dir: Optional[Path] = None,
+    started: Optional[Started] = None,
 ) -> tuple[list[Reading], list[Entity], list[Source]]:
     """Ask NVML everything of every GPU, within `deadline` seconds.
 
@@ -140,18 +121,30 @@ def sweep(
     A GPU that did not answer has `gpu.responsive` missing, and the call that
     hung or crashed as `nvml.<function>`.  `library_env` is added to the child's
     environment.  `state_dir` (a directory that need not exist) remembers
-    children that could not be killed, so that no other joins them.
+    children that could not be killed, so that no other joins them.  `started`
+    is what `begin` returned, if it was called before.
     """
-    started, until = time.time(), time.monotonic() + deadline - min(_GRACE, deadline / 10)
-    hung = _left_over(state_dir)
+    began, until = time.time(), time.monotonic() + deadline - min(GRACE, deadline / 10)
+    hung = left_over(state_dir) if started is None else []
     if hung:
-        return _refuse(hung, started)
+        return _refuse(hung, began)
     heard = _Heard()
     notes: list[str] = []
     failed: dict[int, str] = {}
     while True:
         heard.start()
-        ending = _ask(heard, sorted(heard.done | set(failed)), until, library_env, state_dir, notes)
+        skip = sorted(heard.done | set(failed))
+        try:
+            if started is None:
+                words = [str(index) for index in skip]
+                process = start(_CHILD, words, until - time.monotonic(), library_env, state_dir, notes)
+            else:
+                process = started.process
+        except OSError as failure:
+            ending = _Ending(f"error:{failure.strerror}")
+            break
+        started = None
+        ending = _ask(process, heard, until, state_dir, notes)
         index, function = heard.asking
         if ending.why is None or not ending.blame or index is None:
             break
@@ -159,11 +152,30 @@ def sweep(
         gpu = heard.gpu(index)
         for name, unit in ((f"nvml.{function}", "text"), (_RESPONSIVE, "flag")):
             gpu.values[name] = (Missing(ending.why), unit, time.time())
-        notes.append(f"{_called(gpu.entity)} {_did(ending.why)} in {function}")
+        notes.append(f"{called(gpu.entity)} {_did(ending.why)} in {function}")
         if heard.count is not None and len(heard.done) + len(failed) >= heard.count:
             ending = _Ending(None)
             break
-    return _conclude(heard, ending, failed, notes, started)
+    return _conclude(heard, ending, failed, notes, began)
+
+
+def begin(deadline: float, *, state_dir: Optional[Path] = None) -> Optional[Started]:
+    """Let the first child of a sweep begin while the caller does something else; hand it to `sweep`, or to `stop`.
+
+    None if it is better started by `sweep`: where this process must not be
+    copied, or an earlier child still hangs.
+    """
+    if not bounded.may_fork() or left_over(state_dir):
+        return None
+    try:
+        return Started(start(_CHILD, [], deadline, None, state_dir, []))
+    except OSError:
+        return None
+
+
+def stop(started: Started, state_dir: Optional[Path] = None) -> None:
+    """End a child that nobody will listen to."""
+    end(started.process, GRACE, state_dir, None, None, [])
 
 
 def _conclude(
@@ -175,7 +187,7 @@ def _conclude(
     reason: Optional[str] = None
     unanswered = Missing(ending.why or "error:unanswered")
     if heard.fatal is not None:
-        word, reason = _remedy(*heard.fatal)
+        word, reason = remedy(*heard.fatal)
         readings.append(Reading(NODE, "nvml.error", word, "text", now))
         unanswered = Missing(f"error:{heard.fatal[0]}")
     elif heard.count is None:
@@ -186,8 +198,7 @@ def _conclude(
         left = [str(index) for index in range(heard.count) if index not in heard.done and index not in failed]
         _, function = heard.asking
         notes.append(f"NVML {_did(unanswered.reason)} in {function} before GPU {', '.join(left)} was read")
-    for call in NODE_CALLS:
-        out = call.outs[0]
+    for out in (*(out for call in NODE_CALLS for out in call.outs), CPER):
         readings.append(_reading(NODE, out.name, heard.node.get(out.name, (unanswered, out.unit, now))))
     if heard.count is not None:
         readings.append(Reading(NODE, "gpu.count", heard.count, "count", now))
@@ -220,43 +231,25 @@ def _reading(entity: Entity, name: str, value: tuple[Value, str, float]) -> Read
     return Reading(entity, name, *value)
 
 
-def _ask(
-    heard: _Heard,
-    skip: list[int],
-    until: float,
-    library_env: Optional[Mapping[str, str]],
-    state_dir: Optional[Path],
-    notes: list[str],
-) -> _Ending:
-    """Let one child ask all GPUs but those in `skip`, and see that it ends."""
-    try:
-        process = bounded.start(_command(skip), {**os.environ, **(library_env or {})})
-    except OSError as failure:
-        return _Ending(f"error:{failure.strerror}")
-    wall_end = time.time() + max(0.0, until - time.monotonic())
-    if state_dir is not None:
-        _try_note(state_dir, process.pid, wall_end, None, None, notes)
+def _ask(process: bounded.Process, heard: _Heard, until: float, state_dir: Optional[Path], notes: list[str]) -> _Ending:
+    """Hear one child to its end, and see that it ends."""
     ending = _Ending("error:unanswered")
     try:
         ending = _listen(process, heard, until)
     finally:
-        ended = bounded.end(process, min(_GRACE, max(0.05, until + _GRACE - time.monotonic())))
-        if state_dir is not None and ended:
-            stuck.forget(state_dir, process.pid)
-        elif state_dir is not None:
-            index, function = heard.asking
-            _try_note(state_dir, process.pid, time.time(), function, heard.entity(index), notes)
-    if not ended:
-        _unkillable.add(process.pid)
-        notes.append(f"the child asking it (pid {process.pid}) cannot be killed and was left behind")
+        index, function = heard.asking
+        grace = min(GRACE, max(0.05, until + GRACE - time.monotonic()))
+        end(process, grace, state_dir, function, heard.entity(index), notes)
     return ending
 
 
-def _listen(process: subprocess.Popen[bytes], heard: _Heard, until: float) -> _Ending:
+def _listen(process: bounded.Process, heard: _Heard, until: float) -> _Ending:
     listener, rest, errors = bounded.Listener(process), b"", b""
     call_until = _call_until(heard.asking[1], until)
     while True:
         chunk = listener.wait(min(call_until, until))
+        if chunk.output and not chunk.ended:
+            time.sleep(_GATHER)  # a child says a line for each call; this process has better to do than wake for each
         errors = (errors + chunk.errors)[-500:]
         *lines, rest = (rest + chunk.output).split(b"\n")
         try:
@@ -284,10 +277,9 @@ def _call_until(function: str, until: float) -> float:
     return now + min(OPEN_BUDGET if function in _SLOW_CALLS else CALL_BUDGET, left / 2)
 
 
-def _status(process: subprocess.Popen[bytes], until: float) -> str:
-    try:
-        status = process.wait(max(0.05, min(1.0, until - time.monotonic())))
-    except subprocess.TimeoutExpired:
+def _status(process: bounded.Process, until: float) -> str:
+    status = bounded.ended(process, max(0.05, min(1.0, until - time.monotonic())))
+    if status is None:
         return TIMED_OUT
     if status >= 0:
         return f"error:exit-{status}"
@@ -297,39 +289,7 @@ def _status(process: subprocess.Popen[bytes], until: float) -> str:
         return f"error:signal-{-status}"
 
 
-def _command(skip: list[int]) -> list[str]:
-    """How to start the child: isolated from the user's environment, writing no byte code, with our own import path."""
-    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    path = [here, *(os.path.abspath(entry) for entry in sys.path if entry and os.path.abspath(entry) != here)]
-    python = sys.executable or "/usr/bin/python3"
-    indices = [str(index) for index in skip]
-    return [python, "-I", "-S", "-B", "-c", _START, str(len(path) + 2), *path, str(os.getpid()), *indices]
-
-
-def _try_note(
-    state_dir: Path, pid: int, until: float, call: Optional[str], gpu: Optional[Entity], notes: list[str]
-) -> None:
-    try:
-        stuck.note(state_dir, pid, until, call, gpu)
-    except OSError as failure:
-        note = f"the child could not be noted in {state_dir} ({failure.strerror})"
-        if note not in notes:
-            notes.append(note)
-
-
-def _left_over(state_dir: Optional[Path]) -> list[stuck.Stuck]:
-    """Children of earlier sweeps, of this process or another, that still hang."""
-    found: list[stuck.Stuck] = []
-    if state_dir is not None:
-        # if it is not ours to read, that is noted when a child starts
-        with contextlib.suppress(OSError):
-            found = stuck.still_stuck(state_dir)
-    known = {child.pid for child in found}
-    ours = [pid for pid in bounded.left_behind() if pid in _unkillable and pid not in known]
-    return found + [stuck.Stuck(pid, time.time(), None, None) for pid in ours]
-
-
-def _refuse(hung: list[stuck.Stuck], now: float) -> tuple[list[Reading], list[Entity], list[Source]]:
+def _refuse(hung: list[Stuck], now: float) -> tuple[list[Reading], list[Entity], list[Source]]:
     """Start no other child beside those that hang; what they hang on is still evidence."""
     readings: list[Reading] = []
     entities: list[Entity] = []
@@ -343,17 +303,12 @@ def _refuse(hung: list[stuck.Stuck], now: float) -> tuple[list[Reading], list[En
             readings.append(Reading(entity, "gpu.state", Missing(TIMED_OUT), "text", now))
     first = hung[0]
     where = f" in {first.call}" if first.call else ""
-    which = f" on {_called(first.gpu)}" if first.gpu else ""
+    which = f" on {called(first.gpu)}" if first.gpu else ""
     reason = (
         f"process {first.pid} of an earlier sweep still hangs{where}{which}; no other was started beside it; "
         "reset the GPU or reboot the node"
     )
     return readings, entities, [Source("nvml", "libnvidia-ml.so.1", False, now, now, len(readings), reason=reason)]
-
-
-def _called(gpu: Entity) -> str:
-    names = [name for name in (gpu.pci, gpu.uuid) if name]
-    return f"GPU {gpu.index}" + (f" ({', '.join(names)})" if names else "")
 
 
 def _did(why: str) -> str:
@@ -367,9 +322,3 @@ def _advice(why: str, errors: str) -> str:
         return "the driver hangs: see the kernel log, and reboot the node if it stays so"
     said = " ".join(errors.split()[-30:])
     return f"it said: {said}" if said else "see the kernel log"
-
-
-def _remedy(error: str, text: str) -> tuple[str, str]:
-    if error in _REMEDIES:
-        return _REMEDIES[error]
-    return error.lower().replace("_", "-"), f"NVML could not be used ({error}); see the kernel log"

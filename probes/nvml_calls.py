@@ -1,93 +1,58 @@
-"""Every question that is put to NVML, as one table: what to call, and what to name the answers.
+"""Every question that is put to NVML, as tables: what to call, and what to name the answers.
 
-Functions, constants and field ids are named, never numbered: they are looked
-up in the bindings at run time, and what the bindings or the driver do not have
-becomes a reading that is `not-supported`.  `nvml_child` walks the table;
-`nvml` knows from it which readings a GPU that stopped answering still owes.
+`nvml_child` walks them; `nvml` knows from them which readings a GPU that
+stopped answering still owes.  What is asked by field ids stands in
+`probes.nvml_fields`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
 
+from probes.nvml_fields import C2C_LINKS, FIELDS, NVLINK_ERRORS, NVLINKS, RECOVERY_ACTION
+from probes.nvml_shapes import CELSIUS, LANES, MARGIN, SWITCH, WATTS, Call, Field, Link, Out, Step, ways
 
-class Out(NamedTuple):
-    """One reading made of a call's result.
+__all__ = [
+    "CALLS",
+    "FALLBACKS",
+    "FIELDS",
+    "NODE_CALLS",
+    "NUMBERS",
+    "OWED",
+    "RECOVERY_ACTION",
+    "Call",
+    "Field",
+    "Link",
+    "Out",
+]
 
-    `pick` is the place in a list or the attribute of a structure; None takes
-    the result whole.  `mask` keeps those bits only, `scale` turns NVML's unit
-    into `unit`, `words` names the values of an enumeration; `form` says of a
-    number that is text how to write it: `return-code` or `cuda-version`.  A
-    number outside `limits` is no reading but what a dying device answers.
-    Where the attribute `needs` is zero, the result says that it does not apply.
-    """
-
-    name: str
-    unit: str
-    pick: Union[int, str, None] = None
-    mask: Optional[int] = None
-    scale: Optional[float] = None
-    words: Optional[Mapping[int, str]] = None
-    limits: Optional[tuple[float, float]] = None
-    form: Optional[str] = None
-    needs: Optional[str] = None
-
-
-class Call(NamedTuple):
-    """One NVML call on a GPU.
-
-    `ways` are (function, structure to be filled or "") to be tried in this
-    order until one exists in both the bindings and the driver.  `args` are
-    names of constants.  `many` returns a list whose length is the answer.
-    """
-
-    ways: tuple[tuple[str, str], ...]
-    outs: tuple[Out, ...]
-    args: tuple[str, ...] = ()
-    many: bool = False
-
-
-class Field(NamedTuple):
-    """One field value; `since` is the first driver branch in which its id means this."""
-
-    constant: str
-    out: Out
-    since: int = 0
-
-
-SWITCH = {0: "off", 1: "on"}
 FABRIC_STATE = {1: "not-started", 2: "in-progress", 3: "completed"}
 FABRIC_HEALTH = {1: "healthy", 2: "unhealthy", 3: "limited-capacity"}
-RECOVERY_ACTION = {
-    0: "none",
-    1: "gpu-reset",
-    2: "node-reboot",
-    3: "drain-p2p",
-    4: "drain-and-reset",
-    5: "recover-imex-domain",
-    6: "bus-reset",
-    7: "system-reboot",
+FABRIC_FAULT = {
+    1: "none",
+    2: "wrong-system-guid",
+    3: "wrong-chassis-serial",
+    4: "no-partition",
+    5: "too-few-nvlinks",
+    6: "incompatible-firmware",
+    7: "invalid-location",
+    8: "invalid-gpu-state",
 }
-
-_CELSIUS = (0.0, 200.0)
-_WATTS = (0.0, 10_000.0)
-_LANES = (0.0, 64.0)
-
-
-def _way(*functions: str) -> tuple[tuple[str, str], ...]:
-    return tuple((function, "") for function in functions)
+POWER_SOURCE = {0: "ac", 1: "battery", 2: "undersized"}
+CC_ENVIRONMENT = {0: "unavailable", 1: "simulation", 2: "production"}
+_MASK_FLAG: Mapping[int, Union[str, bool]] = {1: True, 2: False}
 
 
 def _simple(
     function: str,
     name: str,
     unit: str,
-    *args: str,
+    *args: Step,
     scale: Optional[float] = None,
     limits: Optional[tuple[float, float]] = None,
 ) -> Call:
-    return Call(_way(function), (Out(name, unit, scale=scale, limits=limits),), args)
+    return Call(ways(function), (Out(name, unit, scale=scale, limits=limits),), args)
 
 
 def _ecc_total(kind: str, lifetime: str) -> Call:
@@ -111,14 +76,50 @@ def _ecc_at(location: str, lifetime: str) -> Call:
     )
 
 
+def _sram(pick: str, name: str) -> Out:
+    return Out(f"gpu.ecc.sram.{name}", "count", pick=pick)
+
+
+def _violation(policy: str, name: str) -> Call:
+    out = Out(f"gpu.violation.{name}", "seconds", pick="violationTime", scale=1e-9)
+    return Call(ways("nvmlDeviceGetViolationStatus"), (out,), (f"NVML_PERF_POLICY_{policy}",))
+
+
+def _fabric(name: str, shift: int) -> Out:
+    return Out(f"gpu.fabric.{name}", "flag", "healthMask", mask=0x3, shift=shift, words=_MASK_FLAG, needs="state")
+
+
 CALLS: tuple[Call, ...] = (
     # nvidia-smi -q: VBIOS Version, Inforom Version, GSP Firmware Version
     _simple("nvmlDeviceGetVbiosVersion", "gpu.vbios", "text"),
     _simple("nvmlDeviceGetInforomImageVersion", "gpu.inforom", "text"),
     _simple("nvmlDeviceGetGspFirmwareVersion", "gpu.gsp-firmware", "text"),
+    Call(
+        ways("nvmlDeviceGetGspFirmwareMode"),
+        (
+            Out("gpu.gsp.mode", "text", pick=0, words=SWITCH),
+            Out("gpu.gsp.mode.default", "text", pick=1, words=SWITCH),
+        ),
+    ),
+    Call(ways("nvmlDeviceValidateInforom"), (Out("gpu.inforom.valid", "flag", no="CORRUPTED_INFOROM"),)),
+    Call(ways("nvmlDeviceGetInforomConfigurationChecksum"), (Out("gpu.inforom.checksum", "text", form="hex"),)),
+    _simple("nvmlDeviceGetModuleId", "gpu.module-id", "count"),
+    _simple("nvmlDeviceGetIrqNum", "gpu.irq", "count"),
+    Call(ways("nvmlDeviceGetBBXTimeData_v1"), (Out("gpu.lifetime", "seconds", pick="timeRun"),)),
+    Call(
+        (("nvmlDeviceGetPlatformInfo", "c_nvmlPlatformInfo_v2_t"),),
+        (
+            Out("gpu.platform.chassis", "text", pick="chassisSerialNumber"),
+            Out("gpu.platform.slot", "count", pick="slotNumber", form="byte"),
+            Out("gpu.platform.tray", "count", pick="trayIndex", form="byte"),
+            Out("gpu.platform.host", "count", pick="hostId", form="byte"),
+            Out("gpu.platform.peer-type", "count", pick="peerType", form="byte"),
+            Out("gpu.platform.module", "count", pick="moduleId", form="byte"),
+        ),
+    ),
     # nvidia-smi -q -d ECC
     Call(
-        _way("nvmlDeviceGetEccMode"),
+        ways("nvmlDeviceGetEccMode"),
         (
             Out("gpu.ecc.mode", "text", pick=0, words=SWITCH),
             Out("gpu.ecc.mode.pending", "text", pick=1, words=SWITCH),
@@ -134,11 +135,29 @@ CALLS: tuple[Call, ...] = (
     _ecc_at("sram", "aggregate"),
     Call(
         (("nvmlDeviceGetSramEccErrorStatus", "c_nvmlEccSramErrorStatus_v1_t"),),
-        (Out("gpu.sram.threshold-exceeded", "flag", pick="bThresholdExceeded"),),
+        (
+            Out("gpu.sram.threshold-exceeded", "flag", pick="bThresholdExceeded"),
+            _sram("volatileUncParity", "parity.volatile"),
+            _sram("volatileUncSecDed", "sec-ded.volatile"),
+            _sram("volatileCor", "corrected.volatile"),
+            _sram("aggregateUncParity", "parity.aggregate"),
+            _sram("aggregateUncSecDed", "sec-ded.aggregate"),
+            _sram("aggregateCor", "corrected.aggregate"),
+            _sram("aggregateUncBucketL2", "l2.aggregate"),
+            _sram("aggregateUncBucketSm", "sm.aggregate"),
+            _sram("aggregateUncBucketPcie", "pcie.aggregate"),
+            _sram("aggregateUncBucketMcu", "mcu.aggregate"),
+            _sram("aggregateUncBucketOther", "other.aggregate"),
+        ),
+    ),
+    Call(
+        (("nvmlDeviceGetSramUniqueUncorrectedEccErrorCounts", "c_nvmlEccSramUniqueUncorrectedErrorCounts_v1_t"),),
+        (Out("gpu.sram.unique-uncorrected", "count", pick="entryCount"),),
+        sized=True,
     ),
     # nvidia-smi -q -d ROW_REMAPPER
     Call(
-        _way("nvmlDeviceGetRemappedRows"),
+        ways("nvmlDeviceGetRemappedRows"),
         (
             Out("gpu.rows.corrected", "count", pick=0),
             Out("gpu.rows.uncorrected", "count", pick=1),
@@ -147,14 +166,34 @@ CALLS: tuple[Call, ...] = (
         ),
     ),
     Call(
-        _way("nvmlDeviceGetRowRemapperHistogram"),
+        (("nvmlDeviceGetRemappedRows_v2", "c_nvmlRemappedRowsInfo_v2_t"),),
         (
+            Out("gpu.rows.corrected.inactive", "count", pick="corrInactiveRemaps"),
+            Out("gpu.rows.uncorrected.inactive", "count", pick="uncInactiveRemaps"),
+        ),
+    ),
+    Call(
+        (("nvmlDeviceGetBankRemapperStatus_v1", "c_nvmlEccBankRemapperStatus_v1_t"),),
+        (
+            Out("gpu.banks.active", "count", pick="activeRemappings"),
+            Out("gpu.banks.inactive", "count", pick="inactiveRemappings"),
+            Out("gpu.banks.pending", "flag", pick="bPending"),
+            Out("gpu.banks.groups.full", "count", pick=("histogram", "maxSpareGroupCount")),
+            Out("gpu.banks.groups.none", "count", pick=("histogram", "noSpareGroupCount")),
+        ),
+    ),
+    Call(
+        ways("nvmlDeviceGetRowRemapperHistogram"),
+        (
+            Out("gpu.rows.banks.max", "count", pick="max"),
+            Out("gpu.rows.banks.high", "count", pick="high"),
+            Out("gpu.rows.banks.partial", "count", pick="partial"),
             Out("gpu.rows.banks.low", "count", pick="low"),
             Out("gpu.rows.banks.none", "count", pick="none"),
         ),
     ),
     Call(
-        _way("nvmlDeviceGetRepairStatus"),
+        ways("nvmlDeviceGetRepairStatus"),
         (
             Out("gpu.repair.channel-pending", "flag", pick=0),
             Out("gpu.repair.tpc-pending", "flag", pick=1),
@@ -163,8 +202,8 @@ CALLS: tuple[Call, ...] = (
     _simple("nvmlDeviceGetUnrepairableMemoryFlag_v1", "gpu.memory.unrepairable", "flag"),
     # nvidia-smi -q -d TEMPERATURE,POWER,CLOCK,PERFORMANCE
     Call(
-        _way("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature"),
-        (Out("gpu.temperature", "celsius", limits=_CELSIUS),),
+        ways("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature"),
+        (Out("gpu.temperature", "celsius", limits=CELSIUS),),
         ("NVML_TEMPERATURE_GPU",),
     ),
     _simple(
@@ -172,51 +211,68 @@ CALLS: tuple[Call, ...] = (
         "gpu.temperature.slowdown",
         "celsius",
         "NVML_TEMPERATURE_THRESHOLD_SLOWDOWN",
-        limits=_CELSIUS,
+        limits=CELSIUS,
     ),
     _simple(
         "nvmlDeviceGetTemperatureThreshold",
         "gpu.temperature.shutdown",
         "celsius",
         "NVML_TEMPERATURE_THRESHOLD_SHUTDOWN",
-        limits=_CELSIUS,
+        limits=CELSIUS,
     ),
     _simple(
         "nvmlDeviceGetTemperatureThreshold",
         "gpu.temperature.memory.max",
         "celsius",
         "NVML_TEMPERATURE_THRESHOLD_MEM_MAX",
-        limits=_CELSIUS,
+        limits=CELSIUS,
     ),
-    _simple("nvmlDeviceGetPowerUsage", "gpu.power", "watts", scale=1e-3, limits=_WATTS),
-    _simple("nvmlDeviceGetEnforcedPowerLimit", "gpu.power.limit", "watts", scale=1e-3, limits=_WATTS),
+    _simple("nvmlDeviceGetMarginTemperature", "gpu.temperature.margin", "celsius", limits=MARGIN),
+    Call(
+        ways("nvmlDeviceGetThermalSettings"),
+        (Out("gpu.temperature.sensor", "celsius", pick=(0, "currentTemp"), limits=CELSIUS),),
+        (0,),
+    ),
+    _simple("nvmlDeviceGetPowerUsage", "gpu.power", "watts", scale=1e-3, limits=WATTS),
+    _simple("nvmlDeviceGetEnforcedPowerLimit", "gpu.power.limit", "watts", scale=1e-3, limits=WATTS),
+    Call(ways("nvmlDeviceGetPowerSource"), (Out("gpu.power.source", "text", words=POWER_SOURCE),)),
+    _simple("nvmlDeviceGetPerformanceState", "gpu.performance-state", "count", limits=(0.0, 15.0)),
+    Call(ways("nvmlDeviceGetClkMonStatus"), (Out("gpu.clock.fault", "flag", pick="bGlobalStatus"),)),
+    _simple("nvmlDeviceGetNumFans", "gpu.fans", "count", limits=(0.0, 16.0)),
+    _simple("nvmlDeviceGetFanSpeedRPM", "gpu.fan.rpm", "rpm", limits=(0.0, 100_000.0)),
     _simple("nvmlDeviceGetClockInfo", "gpu.clock.sm", "hertz", "NVML_CLOCK_SM", scale=1_000_000),
     _simple("nvmlDeviceGetMaxClockInfo", "gpu.clock.sm.max", "hertz", "NVML_CLOCK_SM", scale=1_000_000),
     Call(
-        _way("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"),
+        ways("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"),
         (
             Out("gpu.idle", "flag", mask=0x1),
+            Out("gpu.slowdown.application-clocks", "flag", mask=0x2),
             Out("gpu.slowdown.sw-power-cap", "flag", mask=0x4),
             Out("gpu.slowdown.hw", "flag", mask=0x8),
+            Out("gpu.slowdown.sync-boost", "flag", mask=0x10),
             Out("gpu.slowdown.sw-thermal", "flag", mask=0x20),
             Out("gpu.slowdown.hw-thermal", "flag", mask=0x40),
             Out("gpu.slowdown.power-brake", "flag", mask=0x80),
+            Out("gpu.slowdown.display-clocks", "flag", mask=0x100),
+            Out("gpu.slowdown.board-limit", "flag", mask=0x200),
+            Out("gpu.slowdown.reliability", "flag", mask=0x400),
         ),
     ),
     Call(
-        _way("nvmlDeviceGetUtilizationRates"),
+        ways("nvmlDeviceGetUtilizationRates"),
         (Out("gpu.utilization", "ratio", pick="gpu", scale=1e-2, limits=(0.0, 1.0)),),
     ),
     Call(
-        _way("nvmlDeviceGetMemoryInfo"),
+        ways("nvmlDeviceGetMemoryInfo"),
         (Out("gpu.memory.total", "bytes", pick="total"), Out("gpu.memory.used", "bytes", pick="used")),
     ),
     # nvidia-smi -q: GPU Link Info
     _simple("nvmlDeviceGetPcieReplayCounter", "gpu.pcie.replays", "count"),
-    _simple("nvmlDeviceGetCurrPcieLinkGeneration", "gpu.pcie.generation", "count", limits=_LANES),
-    _simple("nvmlDeviceGetMaxPcieLinkGeneration", "gpu.pcie.generation.max", "count", limits=_LANES),
-    _simple("nvmlDeviceGetCurrPcieLinkWidth", "gpu.pcie.width", "count", limits=_LANES),
-    _simple("nvmlDeviceGetMaxPcieLinkWidth", "gpu.pcie.width.max", "count", limits=_LANES),
+    _simple("nvmlDeviceGetCurrPcieLinkGeneration", "gpu.pcie.generation", "count", limits=LANES),
+    _simple("nvmlDeviceGetMaxPcieLinkGeneration", "gpu.pcie.generation.max", "count", limits=LANES),
+    _simple("nvmlDeviceGetGpuMaxPcieLinkGeneration", "gpu.pcie.generation.gpu-max", "count", limits=LANES),
+    _simple("nvmlDeviceGetCurrPcieLinkWidth", "gpu.pcie.width", "count", limits=LANES),
+    _simple("nvmlDeviceGetMaxPcieLinkWidth", "gpu.pcie.width.max", "count", limits=LANES),
     Call(
         (
             ("nvmlDeviceGetGpuFabricInfoV", "c_nvmlGpuFabricInfo_v3_t"),
@@ -227,73 +283,54 @@ CALLS: tuple[Call, ...] = (
             Out("gpu.fabric.state", "text", pick="state", words=FABRIC_STATE),
             Out("gpu.fabric.status", "text", pick="status", form="return-code", needs="state"),
             Out("gpu.fabric.health", "text", pick="healthSummary", words=FABRIC_HEALTH, needs="state"),
+            _fabric("degraded-bandwidth", 0),
+            _fabric("route-recovery", 2),
+            _fabric("route-unhealthy", 4),
+            _fabric("access-timeout-recovery", 6),
+            Out("gpu.fabric.fault", "text", "healthMask", mask=0xF, shift=8, words=FABRIC_FAULT, needs="state"),
         ),
     ),
     # nvidia-smi -q: Persistence Mode, MIG Mode, Processes
     _simple("nvmlDeviceGetPersistenceMode", "gpu.persistence", "flag"),
     Call(
-        _way("nvmlDeviceGetMigMode"),
+        ways("nvmlDeviceGetMigMode"),
         (
             Out("gpu.mig.mode", "text", pick=0, words=SWITCH),
             Out("gpu.mig.mode.pending", "text", pick=1, words=SWITCH),
         ),
     ),
     Call(
-        _way("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2"),
+        ways("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2"),
         (Out("gpu.processes", "count"),),
         many=True,
     ),
+    Call(
+        ways("nvmlDeviceGetGraphicsRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v2"),
+        (Out("gpu.processes.graphics", "count"),),
+        many=True,
+    ),
+    Call(ways("nvmlDeviceGetMPSComputeRunningProcesses_v3"), (Out("gpu.processes.mps", "count"),), many=True),
 )
 
-# Read in one nvmlDeviceGetFieldValues.  Times are nanoseconds.  The ids of the
-# CLOCKS_EVENT_REASON fields above 250 were renumbered in the 580 branch.
-FIELDS: tuple[Field, ...] = (
-    Field("NVML_FI_DEV_GET_GPU_RECOVERY_ACTION", Out("gpu.recovery-action", "text", words=RECOVERY_ACTION), 565),
-    Field("NVML_FI_DEV_RETIRED_SBE", Out("gpu.pages.retired.single-bit", "count")),
-    Field("NVML_FI_DEV_RETIRED_DBE", Out("gpu.pages.retired.double-bit", "count")),
-    Field("NVML_FI_DEV_RETIRED_PENDING", Out("gpu.pages.pending", "flag")),
-    Field("NVML_FI_DEV_MEMORY_TEMP", Out("gpu.temperature.memory", "celsius", limits=_CELSIUS)),
-    Field("NVML_FI_DEV_PERF_POLICY_POWER", Out("gpu.violation.power", "seconds", scale=1e-9)),
-    Field("NVML_FI_DEV_PERF_POLICY_THERMAL", Out("gpu.violation.thermal", "seconds", scale=1e-9)),
-    Field(
-        "NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN",
-        Out("gpu.violation.hw-thermal", "seconds", scale=1e-9),
-        580,
+# What is asked only where neither a call nor a field said it, because it is older or was taken back.
+FALLBACKS: tuple[Call, ...] = (
+    _violation("POWER", "power"),
+    _violation("THERMAL", "thermal"),
+    _violation("BOARD_LIMIT", "board-limit"),
+    _violation("RELIABILITY", "reliability"),
+    Call(
+        ways("nvmlDeviceGetRetiredPages_v2", "nvmlDeviceGetRetiredPages"),
+        (Out("gpu.pages.retired.single-bit", "count"),),
+        ("NVML_PAGE_RETIREMENT_CAUSE_MULTIPLE_SINGLE_BIT_ECC_ERRORS",),
+        many=True,
     ),
-    Field(
-        "NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN",
-        Out("gpu.violation.power-brake", "seconds", scale=1e-9),
-        580,
+    Call(
+        ways("nvmlDeviceGetRetiredPages_v2", "nvmlDeviceGetRetiredPages"),
+        (Out("gpu.pages.retired.double-bit", "count"),),
+        ("NVML_PAGE_RETIREMENT_CAUSE_DOUBLE_BIT_ECC_ERROR",),
+        many=True,
     ),
-    Field("NVML_FI_DEV_PCIE_REPLAY_ROLLOVER_COUNTER", Out("gpu.pcie.replay-rollovers", "count")),
-    Field("NVML_FI_DEV_PCIE_L0_TO_RECOVERY_COUNTER", Out("gpu.pcie.recoveries", "count"), 525),
-    Field("NVML_FI_DEV_PCIE_COUNT_CORRECTABLE_ERRORS", Out("gpu.pcie.errors.corrected", "count"), 535),
-    Field("NVML_FI_DEV_PCIE_COUNT_NON_FATAL_ERROR", Out("gpu.pcie.errors.nonfatal", "count"), 535),
-    Field("NVML_FI_DEV_PCIE_COUNT_FATAL_ERROR", Out("gpu.pcie.errors.fatal", "count"), 535),
-    Field("NVML_FI_DEV_NVLINK_LINK_COUNT", Out("gpu.nvlink.links", "count", limits=(0.0, 64.0))),
-)
-
-# The NVLink error counters: the field with the link as its scope, the fields
-# that hold the sum over all links, and the counters of nvmlDeviceGetNvLinkErrorCounter.
-NVLINK_ERRORS: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
-    (
-        "gpu.nvlink.errors.crc",
-        "NVML_FI_DEV_NVLINK_ERROR_DL_CRC",
-        ("NVML_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL", "NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL"),
-        ("NVML_NVLINK_ERROR_DL_CRC_FLIT", "NVML_NVLINK_ERROR_DL_CRC_DATA"),
-    ),
-    (
-        "gpu.nvlink.errors.replay",
-        "NVML_FI_DEV_NVLINK_ERROR_DL_REPLAY",
-        ("NVML_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL",),
-        ("NVML_NVLINK_ERROR_DL_REPLAY",),
-    ),
-    (
-        "gpu.nvlink.errors.recovery",
-        "NVML_FI_DEV_NVLINK_ERROR_DL_RECOVERY",
-        ("NVML_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL",),
-        ("NVML_NVLINK_ERROR_DL_RECOVERY",),
-    ),
+    _simple("nvmlDeviceGetRetiredPagesPendingStatus", "gpu.pages.pending", "flag"),
 )
 
 # The readings of the node, and how NVML answers them.
@@ -301,17 +338,37 @@ NODE_CALLS: tuple[Call, ...] = (
     _simple("nvmlSystemGetDriverVersion", "driver.version", "text"),
     _simple("nvmlSystemGetNVMLVersion", "nvml.version", "text"),
     Call(
-        _way("nvmlSystemGetCudaDriverVersion_v2", "nvmlSystemGetCudaDriverVersion"),
+        ways("nvmlSystemGetCudaDriverVersion_v2", "nvmlSystemGetCudaDriverVersion"),
         (Out("cuda.version", "text", form="cuda-version"),),
     ),
+    Call(
+        ways("nvmlSystemGetConfComputeState"),
+        (
+            Out("confidential.environment", "text", pick="environment", words=CC_ENVIRONMENT),
+            Out("confidential.feature", "text", pick="ccFeature", words=SWITCH),
+            Out("confidential.devtools", "text", pick="devToolsMode", words=SWITCH),
+        ),
+    ),
+    _simple("nvmlSystemGetConfComputeGpusReadyState", "confidential.ready", "flag"),
 )
+# Asked apart, because it wants to be told what is asked for: the bytes of platform error records that wait.
+CPER = Out("nvml.error-records", "bytes", pick="bufferSize")
 
 # Every reading a GPU owes, in order; a GPU that does not answer owes them still.
-OWED: tuple[tuple[str, str], ...] = (
-    ("gpu.state", "text"),
-    ("gpu.responsive", "flag"),
-    ("gpu.name", "text"),
-    *((out.name, out.unit) for call in CALLS for out in call.outs),
-    *((field.out.name, field.out.unit) for field in FIELDS),
-    *((name, "count") for name, _, _, _ in NVLINK_ERRORS),
+OWED: tuple[tuple[str, str], ...] = tuple(
+    dict(
+        (
+            ("gpu.state", "text"),
+            ("gpu.responsive", "flag"),
+            ("gpu.name", "text"),
+            *((out.name, out.unit) for call in CALLS for out in call.outs),
+            *((field.out.name, field.out.unit) for field in FIELDS),
+            ("gpu.fan.speed", "ratio"),
+            ("gpu.mig.devices", "count"),
+            *((name, "count") for name, _, _, _ in NVLINK_ERRORS),
+            *((link.out.name, link.out.unit) for link in (*NVLINKS, *C2C_LINKS)),
+        )
+    ).items()
 )
+# Where each stands among them, which is shorter to say than its name.
+NUMBERS = {owed: number for number, owed in enumerate(OWED)}

@@ -9,9 +9,12 @@ One JSON array a line on standard output:
     ["begin", gpu, function]              gpu is the index, or null for the node
     ["count", n]                          how many GPUs NVML lists
     ["gpu", index, pci, uuid, serial, name]
-    ["read", gpu, name, value, unit, at]  value may be {"missing": reason}
+    ["read", gpu, at, [reading...]]       [name, value, unit], or [place in OWED, value];
+                                          a value may be {"missing": reason};
+                                          null is missing because it is not supported, as half of them are
     ["done", gpu]                         all questions on this GPU were answered
     ["fatal", error, text]                NVML cannot be used at all
+    ["more"]                              nothing
     ["end"]
 
 Arguments: the indices of GPUs that are not to be asked anything.
@@ -20,229 +23,190 @@ Arguments: the indices of GPUs that are not to be asked anything.
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
-import time
 from collections.abc import Sequence
-from math import isfinite
-from types import ModuleType
-from typing import Any, Optional, Union
+from typing import Optional
 
-from probes.model import LOST, NO_PERMISSION, NOT_SUPPORTED, Missing
-from probes.nvml_calls import CALLS, FIELDS, NODE_CALLS, NVLINK_ERRORS, Call, Out
+from probes.model import LOST, NOT_SUPPORTED, Missing
+from probes.nvml_bindings import (
+    ALL_ONES,
+    GARBAGE,
+    REASONS,
+    Answer,
+    Bindings,
+    Line,
+    answer,
+    field_value,
+    plain,
+    together,
+    total,
+)
+from probes.nvml_calls import CALLS, CPER, FALLBACKS, NODE_CALLS
+from probes.nvml_fields import C2C_LINKS, FIELDS, NVLINK_ERRORS, NVLINK_STATE, NVLINKS
+from probes.nvml_shapes import Call, Link, Out
 from probes.pci import normal_address
 
-MAX_TEXT = 200
 MAX_GPUS = 256
-GARBAGE = Missing("error:garbage")
-_ALL_ONES = (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)  # what a register reads of a device that is gone; NVML's "not available"
-_REASONS = {
-    "NOT_SUPPORTED": NOT_SUPPORTED,
-    "FUNCTION_NOT_FOUND": NOT_SUPPORTED,
-    "NO_PERMISSION": NO_PERMISSION,
-    "GPU_IS_LOST": LOST,
-}
-_NEXT_WAY = ("FUNCTION_NOT_FOUND", "ARGUMENT_VERSION_MISMATCH", "DEPRECATED")
-_VALUE_TYPES = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal", 6: "usVal"}
-_SIGNED = (4, 5)
-
-Answer = Union[int, float, str, bool, Missing]
+MAX_MIG = 16
+_STATE = Out("gpu.state", "text")
+MIG_CALLS = (
+    ("nvmlDeviceGetUUID", "uuid", "text"),
+    ("nvmlDeviceGetGpuInstanceId", "gpu-instance", "count"),
+    ("nvmlDeviceGetComputeInstanceId", "compute-instance", "count"),
+    ("nvmlDeviceGetComputeRunningProcesses_v3", "processes", "count"),
+)
 
 
-class _Line:
-    """The way out: lines are gathered and written together with the next `begin`."""
+class _Gpu:
+    """One GPU that is being asked, and what it has answered so far."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._waiting: list[str] = []
+    def __init__(self, nvml: Bindings, line: Line, number: int, handle: object, branch: int) -> None:
+        self.nvml, self.line, self.number, self.handle, self.branch = nvml, line, number, handle, branch
+        self.known: dict[str, Answer] = {}
 
-    def say(self, *words: object) -> None:
-        self._waiting.append(json.dumps(words))
+    def tell(self, out: Out, value: Answer) -> None:
+        """Say an answer, unless there is one already that is as good."""
+        if out.name not in self.known or (isinstance(self.known[out.name], Missing) and not isinstance(value, Missing)):
+            self.known[out.name] = value
+            self.line.read(self.number, out.name, value, out.unit)
 
-    def begin(self, gpu: Optional[int], function: str) -> None:
-        self.say("begin", gpu, function)
-        self.flush()
+    def lacks(self, name: str) -> bool:
+        """Whether nothing asked so far knows such a thing."""
+        return self.known.get(name, Missing(NOT_SUPPORTED)) == Missing(NOT_SUPPORTED)
 
-    def read(self, gpu: Optional[int], name: str, value: Answer, unit: str) -> None:
-        told = {"missing": value.reason} if isinstance(value, Missing) else value
-        self.say("read", gpu, name, told, unit, time.time())
-
-    def flush(self) -> None:
-        data = ("\n".join(self._waiting) + "\n").encode()
-        self._waiting.clear()
-        while data:
-            data = data[os.write(self._fd, data) :]
-
-
-class _Nvml:
-    """The bindings, with errors as values."""
-
-    def __init__(self, module: ModuleType) -> None:
-        self.module = module
-        self.error: Any = module.NVMLError
-        self.names: dict[int, str] = {}
-        for name in dir(module):
-            if name.startswith("NVML_ERROR_") and isinstance(getattr(module, name), int):
-                self.names.setdefault(getattr(module, name), name[len("NVML_ERROR_") :])
-
-    def name_of(self, code: int) -> str:
-        return self.names.get(code, str(code))
-
-    def missing(self, failure: Exception) -> Missing:
-        """What an exception of the bindings says about the value."""
-        if isinstance(failure, UnicodeDecodeError):
-            return GARBAGE
-        if not isinstance(failure, self.error):
-            return Missing(f"error:{type(failure).__name__}")
-        return self.refusal(failure.value)
-
-    def refusal(self, code: int) -> Missing:
-        name = self.name_of(code)
-        return Missing(_REASONS.get(name, f"error:{name}"))
-
-    def constants(self, names: Sequence[str]) -> Optional[list[int]]:
-        values = [value for value in (getattr(self.module, name, None) for name in names) if value is not None]
-        return values if len(values) == len(names) else None
-
-    def ask(self, line: _Line, gpu: Optional[int], call: Call, before: Sequence[object]) -> object:
-        """The raw result of the first way that exists, or why there is none."""
-        args = self.constants(call.args)
-        if args is None:
-            return Missing(NOT_SUPPORTED)
-        outcome: object = Missing(NOT_SUPPORTED)
-        for function, structure in call.ways:
-            ask = getattr(self.module, function, None)
-            shape = getattr(self.module, structure, None) if structure else None
-            if ask is None or (structure and shape is None):
-                continue
-            line.begin(gpu, function)
-            try:
-                if shape is None:
-                    return ask(*before, *args)
-                filled = shape()
-                ask(*before, *args, self.module.byref(filled))
-                return filled
-            except self.error as failure:
-                outcome = self.missing(failure)
-                if self.name_of(failure.value) not in _NEXT_WAY:
-                    return outcome
-            except Exception as failure:
-                return self.missing(failure)
-        return outcome
-
-
-def plain(text: Union[str, bytes]) -> str:
-    """Text that came from a device: shortened, and without anything a terminal would obey."""
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "replace")
-    return "".join(sign if sign.isprintable() else "?" for sign in text[:MAX_TEXT])
-
-
-def answer(nvml: _Nvml, out: Out, result: object) -> Answer:
-    """The value of one reading in a call's result."""
-    try:
-        return _answer(nvml, out, result)
-    except (TypeError, ValueError, IndexError):  # the bindings decode a structure's text when it is looked at
-        return GARBAGE
-
-
-def _answer(nvml: _Nvml, out: Out, result: object) -> Answer:
-    if isinstance(result, Missing):
+    def call(self, call: Call, *more: object) -> object:
+        """Ask, and say all that comes of it."""
+        result = self.nvml.ask(self.line, self.number, call, (self.handle, *more))
+        if call.many and not isinstance(result, Missing):
+            result = len(result)  # type: ignore[arg-type]
+        for out in call.outs:
+            self.tell(out, answer(self.nvml, out, result))
         return result
-    if out.needs is not None and not getattr(result, out.needs):
-        return Missing(NOT_SUPPORTED)
-    if isinstance(out.pick, str):
-        result = getattr(result, out.pick, Missing(NOT_SUPPORTED))
-    elif out.pick is not None:
-        result = result[out.pick]  # type: ignore[index]
-    if isinstance(result, Missing):
-        return result
-    if isinstance(result, float):
-        return result if isfinite(result) else GARBAGE
-    if isinstance(result, (str, bytes)):
-        return plain(result)
-    number: int = int(result)  # type: ignore[call-overload]
-    if number in _ALL_ONES:
-        return GARBAGE
-    if out.mask is not None:
-        number &= out.mask
-    if out.form == "return-code":
-        return nvml.name_of(number).lower().replace("_", "-") if number else "success"
-    if out.form == "cuda-version":
-        return f"{number // 1000}.{number % 1000 // 10}"
-    if out.words is not None:
-        # a newer driver may have values that have no name here yet: they are kept by number
-        return out.words.get(number) or (Missing(NOT_SUPPORTED) if number == 0 else f"unknown-{number}")
-    if out.unit == "flag":
-        return bool(number)
-    value = number if out.scale is None else round(number * out.scale, 9)
-    return value if out.limits is None or out.limits[0] <= value <= out.limits[1] else GARBAGE
+
+    def fields(self, wanted: Sequence[tuple[str, Optional[int], int]]) -> list[object]:
+        """The values of fields in one call: each its constant, its scope, and the branch its id is good from."""
+        module = self.nvml.module
+        ids = [getattr(module, name, None) if self.branch >= since else None for name, _, since in wanted]
+        asked = [id if scope is None else (id, scope) for id, (_, scope, _) in zip(ids, wanted) if id is not None]
+        if not asked:
+            return [Missing(NOT_SUPPORTED)] * len(wanted)
+        self.line.begin(self.number, "nvmlDeviceGetFieldValues")
+        try:
+            values = iter(module.nvmlDeviceGetFieldValues(self.handle, asked))
+        except Exception as failure:
+            return [self.nvml.missing(failure)] * len(wanted)
+        return [Missing(NOT_SUPPORTED) if id is None else field_value(self.nvml, next(values)) for id in ids]
 
 
-def _field_value(nvml: _Nvml, value: Any) -> object:
-    if value.nvmlReturn:
-        return nvml.refusal(value.nvmlReturn)
-    member = _VALUE_TYPES.get(value.valueType)
-    return GARBAGE if member is None else getattr(value.value, member)
-
-
-def _fields(
-    nvml: _Nvml, line: _Line, gpu: int, handle: object, wanted: Sequence[tuple[str, Optional[int]]]
-) -> list[object]:
-    """The values of fields, each a constant's name and a scope, in one call."""
-    ids = [getattr(nvml.module, name, None) for name, _ in wanted]
-    known = [field if scope is None else (field, scope) for field, (_, scope) in zip(ids, wanted) if field is not None]
-    line.begin(gpu, "nvmlDeviceGetFieldValues")
-    try:
-        values = iter(nvml.module.nvmlDeviceGetFieldValues(handle, known) if known else ())
-    except Exception as failure:
-        return [nvml.missing(failure)] * len(wanted)
-    return [Missing(NOT_SUPPORTED) if field is None else _field_value(nvml, next(values)) for field in ids]
-
-
-def _read_fields(nvml: _Nvml, line: _Line, gpu: int, handle: object, branch: int) -> int:
-    """Read `FIELDS`; returns the number of NVLinks."""
-    links = 0
-    results = _fields(nvml, line, gpu, handle, [(field.constant, None) for field in FIELDS])
+def _read_fields(gpu: _Gpu) -> None:
+    results = gpu.fields([(field.constant, None, field.since) for field in FIELDS])
     for field, result in zip(FIELDS, results):
-        value = Missing(NOT_SUPPORTED) if branch < field.since else answer(nvml, field.out, result)
-        line.read(gpu, field.out.name, value, field.out.unit)
-        if field.out.name == "gpu.nvlink.links" and isinstance(value, int):
-            links = value
-    return links
+        gpu.tell(field.out, answer(gpu.nvml, field.out, result))
 
 
-def _read_links(nvml: _Nvml, line: _Line, gpu: int, handle: object, links: int) -> None:
-    for link in range(links):
-        out = Out(f"gpu.nvlink.{link}.active", "flag")
-        state = nvml.ask(line, gpu, Call((("nvmlDeviceGetNvLinkState", ""),), (out,)), (handle, link))
-        line.read(gpu, out.name, answer(nvml, out, state), "flag")
-    wanted: list[tuple[str, Optional[int]]] = []
+def _read_links(gpu: _Gpu, table: Sequence[Link], links: int) -> None:
+    """Read what each link says; the first one tells which fields this generation has."""
+    first = gpu.fields([(link.constant, 0, link.since) for link in table]) if links else []
+    found: dict[str, list[Answer]] = {link.constant: [answer(gpu.nvml, link.out, v)] for link, v in zip(table, first)}
+    here = [link for link in table if links and found[link.constant] != [Missing(NOT_SUPPORTED)]]
+    asked = [(link, number) for link in here for number in range(1, links)]
+    rest = gpu.fields([(link.constant, number, link.since) for link, number in asked]) if asked else []
+    for (link, _), value in zip(asked, rest):
+        found[link.constant].append(answer(gpu.nvml, link.out, value))
+    for link in table:
+        values = found.get(link.constant, [])
+        gpu.tell(link.out, together(link.whole, values))
+        for number, value in enumerate(values if link.each else ()):
+            known_together = not isinstance(gpu.known[link.out.name], Missing)
+            if (isinstance(value, Missing) and known_together) or (not isinstance(value, (Missing, str)) and value):
+                gpu.tell(link.out._replace(name=_of_link(link.out.name, number)), value)
+
+
+def _of_link(name: str, link: int) -> str:
+    """`gpu.nvlink.errors.crc` of link 3 is `gpu.nvlink.3.errors.crc`."""
+    device, family, what = name.split(".", 2)
+    return f"{device}.{family}.{link}.{what}"
+
+
+def _read_nvlinks(gpu: _Gpu) -> None:
+    count = gpu.known.get("gpu.nvlink.links")
+    links = count if isinstance(count, int) else 0
+    _read_states(gpu, links)
+    wanted: list[tuple[str, Optional[int], int]] = []
     for _, scoped, totals, _ in NVLINK_ERRORS:
-        wanted += [(total, None) for total in totals]
-        wanted += [(scoped, link) for link in range(links)]
-    results = iter(_fields(nvml, line, gpu, handle, wanted))
-    for name, _, totals, counters in NVLINK_ERRORS:
-        total = _sum([next(results) for _ in totals])
-        each = _sum([next(results) for _ in range(links)])
-        value = total if isinstance(each, Missing) else each
-        if isinstance(value, Missing) and value.reason == NOT_SUPPORTED and links:
+        wanted += [(total, None, 0) for total in totals]
+        wanted += [(scoped, link, 535) for link in range(links)] if scoped else []
+    results = iter(gpu.fields(wanted))
+    for name, scoped, totals, counters in NVLINK_ERRORS:
+        all_links = total([next(results) for _ in totals])
+        each = [next(results) for _ in range(links)] if scoped else []
+        value = all_links if isinstance(total(each), Missing) else total(each)
+        if value == Missing(NOT_SUPPORTED) and links:
             calls = [Call((("nvmlDeviceGetNvLinkErrorCounter", ""),), (), (counter,)) for counter in counters]
-            value = _sum([nvml.ask(line, gpu, call, (handle, link)) for call in calls for link in range(links)])
-        line.read(gpu, name, value, "count")
+            each = []
+            for link in range(links):
+                each.append(total([gpu.nvml.ask(gpu.line, gpu.number, call, (gpu.handle, link)) for call in calls]))
+                if each[0] == Missing(NOT_SUPPORTED):
+                    break  # then no other link of this generation has it either
+            value = total(each)
+        gpu.tell(Out(name, "count"), value)
+        for link, number in enumerate(each):
+            if isinstance(number, int) and number and number not in ALL_ONES:
+                gpu.tell(Out(_of_link(name, link), "count"), number)
+    _read_links(gpu, NVLINKS, links)
 
 
-def _sum(values: Sequence[object]) -> Union[int, Missing]:
-    """The sum of those that could be read; if none could, why."""
-    numbers = [value for value in values if isinstance(value, int) and value not in _ALL_ONES]
-    if numbers:
-        return sum(numbers)
-    reasons = [value for value in values if isinstance(value, Missing)]
-    return reasons[0] if reasons else Missing(NOT_SUPPORTED) if not values else GARBAGE
+def _read_states(gpu: _Gpu, links: int) -> None:
+    field = NVLINK_STATE
+    states = gpu.fields([(field.constant, link, field.since) for link in range(links)]) if links else []
+    for link, state in enumerate(states):
+        out = Out(f"gpu.nvlink.{link}.active", "flag")
+        value = answer(gpu.nvml, out, state)
+        if value == Missing(NOT_SUPPORTED):
+            gpu.call(Call((("nvmlDeviceGetNvLinkState", ""),), (out,)), link)
+        else:
+            gpu.tell(out, value)
 
 
-def _identity(nvml: _Nvml, line: _Line, gpu: int, handle: object) -> tuple[Optional[str], ...]:
+def _read_fans(gpu: _Gpu) -> None:
+    """The slowest fan counts; each has a reading of its own."""
+    count = gpu.known.get("gpu.fans")
+    speeds: list[Answer] = [count] if isinstance(count, Missing) else []
+    for fan in range(count if isinstance(count, int) else 0):
+        out = Out(f"gpu.fan.{fan}.speed", "ratio", scale=1e-2, limits=(0.0, 2.0))
+        gpu.call(Call((("nvmlDeviceGetFanSpeed_v2", ""),), (out,)), fan)
+        speeds.append(gpu.known[out.name])
+    gpu.tell(Out("gpu.fan.speed", "ratio"), together("least", speeds))
+
+
+def _read_mig(gpu: _Gpu) -> None:
+    """The MIG devices of a GPU that is split: their names, and how many processes use each."""
+    total = Out("gpu.mig.devices", "count")
+    if gpu.known.get("gpu.mig.mode") != "on":
+        mode = gpu.known.get("gpu.mig.mode", Missing(NOT_SUPPORTED))
+        gpu.tell(total, mode if isinstance(mode, Missing) else 0)
+        return
+    most = gpu.nvml.ask(gpu.line, gpu.number, Call((("nvmlDeviceGetMaxMigDeviceCount", ""),), ()), (gpu.handle,))
+    found = 0
+    for index in range(min(most, MAX_MIG) if isinstance(most, int) else 0):
+        way = Call((("nvmlDeviceGetMigDeviceHandleByIndex", ""),), ())
+        handle = gpu.nvml.ask(gpu.line, gpu.number, way, (gpu.handle, index))
+        if isinstance(handle, Missing):
+            if handle.reason != "error:NOT_FOUND":
+                gpu.tell(Out(f"gpu.mig.{index}.uuid", "text"), handle)
+            continue
+        found += 1
+        mig = _Gpu(gpu.nvml, gpu.line, gpu.number, handle, gpu.branch)
+        for function, name, unit in MIG_CALLS:
+            many = unit == "count" and "Processes" in function
+            mig.call(Call(((function, ""),), (Out(f"gpu.mig.{index}.{name}", unit),), many=many))
+    gpu.tell(total, most if isinstance(most, Missing) else found)
+
+
+def identity(nvml: Bindings, line: Line, gpu: int, handle: object) -> tuple[Optional[str], ...]:
+    """Ask a GPU who it is: its PCI address, UUID, serial number and name, each None if it did not say."""
+
     def text(function: str, pick: Optional[str] = None) -> Optional[str]:
         out = Out("gpu.name", "text", pick=pick)
         value = answer(nvml, out, nvml.ask(line, gpu, Call(((function, ""),), (out,)), (handle,)))
@@ -259,24 +223,27 @@ def _identity(nvml: _Nvml, line: _Line, gpu: int, handle: object) -> tuple[Optio
     )
 
 
-def _read_gpu(nvml: _Nvml, line: _Line, gpu: int, handle: object, branch: int) -> None:
+def _read_gpu(gpu: _Gpu) -> None:
     for call in CALLS:
-        result = nvml.ask(line, gpu, call, (handle,))
-        if call.many and not isinstance(result, Missing):
-            result = len(result)  # type: ignore[arg-type]
-        for out in call.outs:
-            line.read(gpu, out.name, answer(nvml, out, result), out.unit)
+        result = gpu.call(call)
         if isinstance(result, Missing) and result.reason in (LOST, "error:RESET_REQUIRED"):
             # Nothing better will come, and a device that is gone is not to be prodded.
             state: Answer = "lost" if result.reason == LOST else "reset-required"
-            line.read(gpu, "gpu.state", state, "text")
+            gpu.tell(_STATE, state)
             return
-    links = _read_fields(nvml, line, gpu, handle, branch)
-    _read_links(nvml, line, gpu, handle, links)
-    line.read(gpu, "gpu.state", "ok", "text")
+    _read_fans(gpu)
+    _read_fields(gpu)
+    for call in FALLBACKS:
+        if gpu.lacks(call.outs[0].name):
+            gpu.call(call)
+    _read_nvlinks(gpu)
+    links = gpu.known.get("gpu.c2c.links")
+    _read_links(gpu, C2C_LINKS, links if isinstance(links, int) else 0)
+    _read_mig(gpu)
+    gpu.tell(_STATE, "ok")
 
 
-def _open(nvml: _Nvml, line: _Line, gpu: int) -> object:
+def _open(nvml: Bindings, line: Line, gpu: int) -> object:
     """The handle of a GPU, or None after saying why there is none."""
     way = Call((("nvmlDeviceGetHandleByIndex", ""),), ())
     handle = nvml.ask(line, gpu, way, (gpu,))
@@ -286,7 +253,7 @@ def _open(nvml: _Nvml, line: _Line, gpu: int) -> object:
         line.read(gpu, "nvml.nvmlDeviceGetHandleByIndex", handle, "text")
         line.say("done", gpu)
         return None
-    line.say("gpu", gpu, *_identity(nvml, line, gpu, handle))
+    line.say("gpu", gpu, *identity(nvml, line, gpu, handle))
     return handle
 
 
@@ -296,7 +263,7 @@ def _branch(version: Answer) -> int:
     return int(head) if head.isdigit() else 0
 
 
-def sweep(line: _Line, skip: Sequence[int]) -> None:
+def sweep(line: Line, skip: Sequence[int]) -> None:
     """Ask everything of the table of every GPU but those in `skip`."""
     line.begin(None, "import-pynvml")
     try:
@@ -304,54 +271,83 @@ def sweep(line: _Line, skip: Sequence[int]) -> None:
     except ImportError as failure:
         line.say("fatal", "BINDINGS_NOT_INSTALLED", plain(str(failure)))
         return
-    nvml = _Nvml(module)
+    nvml = Bindings(module)
     started = nvml.ask(line, None, Call((("nvmlInit", ""),), ()), ())
     count = nvml.ask(line, None, Call((("nvmlDeviceGetCount", ""),), ()), ()) if started is None else started
     if isinstance(count, int) and count > MAX_GPUS:
         count = GARBAGE
     if isinstance(count, Missing):
-        line.say("fatal", _error_name(nvml, count), count.reason)
+        line.say("fatal", error_name(nvml, count), count.reason)
         return
     line.say("count", count)
     branch = 0
     for call in NODE_CALLS:
-        value = answer(nvml, call.outs[0], nvml.ask(line, None, call, ()))
-        line.read(None, call.outs[0].name, value, call.outs[0].unit)
-        if call.outs[0].name == "driver.version":
-            branch = _branch(value)
+        result = nvml.ask(line, None, call, ())
+        for out in call.outs:
+            value = answer(nvml, out, result)
+            line.read(None, out.name, value, out.unit)
+            if out.name == "driver.version":
+                branch = _branch(value)
+    line.read(None, CPER.name, _error_records(nvml, line), CPER.unit)
     # All GPUs are opened and named before any is examined, so that one that
     # hangs later can be named, and so can those that were not reached.
     asked = [gpu for gpu in range(int(count)) if gpu not in skip]  # type: ignore[call-overload]
     handles = [(gpu, _open(nvml, line, gpu)) for gpu in asked]
     for gpu, handle in handles:
         if handle is not None:
-            _read_gpu(nvml, line, gpu, handle, branch)
+            _read_gpu(_Gpu(nvml, line, gpu, handle, branch))
             line.say("done", gpu)
 
 
-def _error_name(nvml: _Nvml, missing: Missing) -> str:
-    plainly = {reason: name for name, reason in _REASONS.items() if name != "FUNCTION_NOT_FOUND"}
+def _error_records(nvml: Bindings, line: Line) -> Answer:
+    """The bytes of platform error records (CPER) that wait; asked for their size alone, which reads none."""
+    module = nvml.module
+    ask, shape = getattr(module, "nvmlSystemGetCPER_v1", None), getattr(module, "c_nvmlGetCPER_v1_t", None)
+    if ask is None or shape is None:
+        return Missing(NOT_SUPPORTED)
+    line.begin(None, "nvmlSystemGetCPER_v1")
+    try:
+        filled = shape()
+        filled.cursor.cperTypeMask = module.NVML_CPER_ACCESS_TYPE_GPU
+        ask(filled)
+    except nvml.error as failure:
+        if nvml.name_of(failure.value) != "INSUFFICIENT_SIZE":
+            return nvml.missing(failure)
+    except Exception as failure:
+        return nvml.missing(failure)
+    return answer(nvml, CPER, filled)
+
+
+def error_name(nvml: Bindings, missing: Missing) -> str:
+    """Return NVML's own name for why a value is missing."""
+    plainly = {reason: name for name, reason in REASONS.items() if name != "FUNCTION_NOT_FOUND"}
     return plainly.get(missing.reason) or missing.reason.partition(":")[2]
 
 
-def _die_with_parent(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
     """Ask the kernel to kill this process when its parent goes, so that no orphan is left asking."""
     import ctypes
 
-    PR_SET_PDEATHSIG, SIGKILL = 1, 9
+    PR_SET_PDEATHSIG, SIGKILL, PR_SET_NAME = 1, 9, 15
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
+    ctypes.CDLL(None).prctl(PR_SET_NAME, b"gpu-triage-nvml", 0, 0, 0)  # what `ps` shows of one that hangs
     if os.getppid() != parent:
         os._exit(1)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run: the parent's process id, then the indices to skip."""
-    _die_with_parent(int(arguments[0]))
-    fd = os.dup(1)
-    os.dup2(2, 1)  # whatever the driver's library prints must not stand among the answers
-    line = _Line(fd)
-    sweep(line, [int(index) for index in arguments[1:]])
+def serve(fd: int, words: Sequence[str], parent: int) -> None:
+    """Ask all GPUs but those in `words`, answer on this descriptor, and do not outlive the parent."""
+    die_with_parent(parent)
+    line = Line(fd)
+    sweep(line, [int(index) for index in words])
     line.say("end")
     line.flush()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run: the parent's process id, then the indices to skip."""
+    fd = os.dup(1)
+    os.dup2(2, 1)  # whatever the driver's library prints must not stand among the answers
+    serve(fd, arguments[1:], int(arguments[0]))
     sys.stdout.flush()
     os._exit(0)  # unloading a sick driver's library can hang or crash; there is nothing left to lose

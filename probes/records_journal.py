@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from probes.model import LogRecord
-from probes.records_text import LINE_CAP, Tally, as_it_stood, decode, message
+from probes.records_text import LINE_CAP, TEXT_CAP, Tally, as_it_stood, decode, message
 
 _ESCAPED = re.compile(rb"\\x([0-9a-fA-F]{2})")
+# Printable, without escapes or fields, and short: such a record is taken as it stands, and nearly all are such.
+_USUAL = re.compile(rb"(\d{1,4}),(\d{1,20}),(\d{1,20}),[a-z+-]{1,8};([ -\[\]-~]{0,%d})\n?" % (TEXT_CAP - 64))
 _EXPORTED = (
     "MESSAGE", "PRIORITY", "SYSLOG_FACILITY", "SYSLOG_IDENTIFIER", "SYSLOG_PID", "_PID", "_TRANSPORT", "_HOSTNAME",
     "_BOOT_ID", "_COMM", "_SOURCE_MONOTONIC_TIMESTAMP", "__MONOTONIC_TIMESTAMP", "__REALTIME_TIMESTAMP",
@@ -28,22 +30,38 @@ def unescape(text: str) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def parse_kmsg(raw: bytes, *, boot_time: Optional[float], origin: str) -> LogRecord:
+def parse_kmsg(raw: bytes, *, boot_time: Optional[float], origin: str, boot: Optional[str] = None) -> LogRecord:
     """One record as read from /dev/kmsg; its `line` is the sequence number.
 
     Args:
         raw: `priority,sequence,microseconds,flags[,...];text`, then ` KEY=value` lines.
         boot_time: epoch seconds at which the monotonic clock was zero, if known.
         origin: what it was read from.
+        boot: the id of the boot, if known.
 
     A record that is not so formed is kept as it stands, without a time: one bad
     record must not end a watch.
     """
+    usual = _USUAL.fullmatch(raw)
+    if usual is not None:
+        monotonic = int(usual[3]) / 1e6
+        priority = int(usual[1])
+        return LogRecord(
+            usual[4].decode().rstrip(),
+            None if boot_time is None else boot_time + monotonic,
+            monotonic,
+            boot,
+            priority & 7,
+            injected=priority > 7,
+            origin=origin,
+            line=int(usual[2]),
+            text=usual[0].decode().rstrip("\n"),
+        )
     prefix, semicolon, body = raw[:LINE_CAP].partition(b";")
     first = decode(raw[:LINE_CAP]).partition("\n")[0]
     fields = prefix.split(b",")
     if not semicolon or len(fields) < 4 or not all(field.isdigit() and len(field) < 21 for field in fields[:3]):
-        return LogRecord(message(first), origin=origin, text=as_it_stood(first))
+        return LogRecord(message(first), boot=boot, origin=origin, text=as_it_stood(first))
     priority, sequence, microseconds = (int(field) for field in fields[:3])
     text = decode(_ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), body.split(b"\n", 1)[0]))
     monotonic = microseconds / 1e6
@@ -51,6 +69,7 @@ def parse_kmsg(raw: bytes, *, boot_time: Optional[float], origin: str) -> LogRec
         message(text),
         at=None if boot_time is None else boot_time + monotonic,
         monotonic=monotonic,
+        boot=boot,
         level=priority & 7,
         injected=priority > 7,
         origin=origin,

@@ -101,7 +101,7 @@ def test_the_wheel_holds_the_packages_and_the_rules_and_nothing_else(wheel: Path
     assert expected == packed
     assert {"causes.yaml"} <= {Path(name).name for name in packed if name.startswith("rules/")}
     assert f"{info}/licenses/LICENSE" in names
-    assert b"gpu-triage = triage.cli:main" in zipfile.ZipFile(wheel).read(f"{info}/entry_points.txt")
+    assert b"gpu-triage = triage.cli:run" in zipfile.ZipFile(wheel).read(f"{info}/entry_points.txt")
 
 
 def test_two_builds_give_the_same_bytes(wheel: Path, tmp_path: Path) -> None:

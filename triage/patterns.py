@@ -9,7 +9,7 @@ what this module does not know of a pattern it refuses.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 SHORTEST = 3
@@ -33,7 +33,7 @@ _EVERYDAY_WORDS = """
 _EVERYDAY = frozenset(_EVERYDAY_WORDS.split())
 
 # One word for all patterns that name the driver or device: fewer phrases are found faster, and each is rare enough.
-_FAMILIES = ("NVRM", "nvidia", "amdgpu", "mlx5_", "nouveau", "pcieport", "CUDA", "NCCL", "DMAR", "Hardware Error]")
+FAMILIES = ("NVRM", "nvidia", "amdgpu", "mlx5_", "nouveau", "pcieport", "CUDA", "NCCL", "DMAR", "Hardware Error]")
 
 _TOKEN = re.compile(
     r"(?P<open>\((?:\?(?:P?<\w+>|(?P<flags>[a-z]*):))?)|(?P<close>\))|(?P<bar>\|)|(?P<anchor>\^|\$|\\[bBAzZ])"
@@ -70,20 +70,48 @@ class _Part(NamedTuple):
     flags: str = ""
 
 
-def needles(pattern: str) -> frozenset[Needle]:
+def needles(pattern: str, families: Sequence[str] = FAMILIES) -> frozenset[Needle]:
     """Return phrases of which at least one stands in every line that the pattern finds, the rarest that there are.
 
     A blank of a phrase stands for one blank; `spaced` says what stands in the line where it is more.
+    A word of `families` stands for every phrase that holds it.
 
     Raises:
         Untranslatable: if there are none of at least `SHORTEST` characters.
     """
     tokens = _tokens(pattern)
     branches, end = _branches(tokens, 0)
-    found = _best(branches, False) if end == len(tokens) else None
+    found = _best(branches, False, families) if end == len(tokens) else None
     if found is None:
         raise Untranslatable(f"no word that must stand in the line: {pattern!r}")
     return found
+
+
+def openings(pattern: str) -> tuple[str, ...]:
+    """Return texts of which one begins every line that the pattern matches from its start; none if that is unknown."""
+    tokens = _tokens(pattern)
+    branches, end = _branches(tokens, 0)
+    found = _begins(branches) if end == len(tokens) else frozenset(("",))
+    return () if "" in found else tuple(sorted(found))
+
+
+def _begins(branches: _Branches) -> frozenset[str]:
+    """The texts by which the alternatives begin, as far as they can be spelt out."""
+    found: set[str] = set()
+    for branch in branches:
+        texts: tuple[str, ...] = ("",)
+        for part in branch:
+            spelt = () if part.flags or part.most != 1 else _spelt(part)
+            if spelt and part.least == 0:
+                spelt = ("", *spelt)
+            inner = _begins(part.branches) if part.kind == "group" and part.least and not (spelt or part.flags) else ()
+            more = spelt or tuple(sorted(inner))
+            if more and len(texts) * len(more) <= MOST_SPELT:
+                texts = tuple(text + next_text for text in texts for next_text in more)
+            if not spelt:
+                break
+        found.update(texts)
+    return frozenset(found)
 
 
 def fewest(found: Iterable[Needle]) -> list[Needle]:
@@ -102,19 +130,22 @@ def spaced(needle: Needle) -> frozenset[Needle]:
     return frozenset(Needle(needle.text[:end] + "  ", needle.caseless) for end in ends)
 
 
-def _best(branches: _Branches, caseless: bool) -> frozenset[Needle] | None:
+def _best(branches: _Branches, caseless: bool, families: Sequence[str]) -> frozenset[Needle] | None:
     """The phrases of all alternatives, the rarest of each."""
     together: frozenset[Needle] = frozenset()
     for branch in branches:
-        choices = list(_choices(branch, caseless))
+        choices = list(_choices(branch, caseless, families))
         if not choices:
             return None
-        rarest: frozenset[Needle] = max((frozenset(map(_family, choice)) for choice in choices), key=_rarity)
+        rarest: frozenset[Needle] = max(
+            (frozenset(_family(needle, families) for needle in choice) for choice in choices),
+            key=lambda choice: _rarity(choice, families),
+        )
         together |= rarest
     return together
 
 
-def _choices(parts: tuple[_Part, ...], caseless: bool) -> Iterator[frozenset[Needle]]:
+def _choices(parts: tuple[_Part, ...], caseless: bool, families: Sequence[str]) -> Iterator[frozenset[Needle]]:
     """Every set of phrases of which one must be there."""
     texts: tuple[str, ...] = ("",)
     for part in (*parts, _Part(kind="end")):
@@ -127,10 +158,10 @@ def _choices(parts: tuple[_Part, ...], caseless: bool) -> Iterator[frozenset[Nee
                 continue
             if len(longer) <= MOST_SPELT:
                 texts = longer
-        yield from _windows(texts, caseless)
+        yield from _windows(texts, caseless, families)
         texts = ("",)
         if part.kind == "group" and part.least:
-            inner = _best(part.branches, caseless or "i" in part.flags)
+            inner = _best(part.branches, caseless or "i" in part.flags, families)
             if inner is not None:
                 yield inner
             if once and spelt and not part.flags:
@@ -151,7 +182,7 @@ def _spelt(part: _Part) -> tuple[str, ...]:
     return tuple(texts) if all(texts) else ()
 
 
-def _windows(texts: tuple[str, ...], caseless: bool) -> Iterator[frozenset[Needle]]:
+def _windows(texts: tuple[str, ...], caseless: bool, families: Sequence[str]) -> Iterator[frozenset[Needle]]:
     """Of each text the rarest few words in a row."""
     chosen = []
     for text in texts:
@@ -161,10 +192,10 @@ def _windows(texts: tuple[str, ...], caseless: bool) -> Iterator[frozenset[Needl
             for first in range(len(words))
             for end in range(first + 1, min(len(words), first + MOST_WORDS) + 1)
         )
-        rarest = max((phrase for phrase in phrases if len(phrase.text) >= SHORTEST), key=_rare, default=None)
-        if rarest is None:
+        long_enough = [phrase for phrase in phrases if len(phrase.text) >= SHORTEST]
+        if not long_enough:
             return
-        chosen.append(rarest)
+        chosen.append(max(long_enough, key=lambda phrase: _rare(phrase, families)))
     yield frozenset(chosen)
 
 
@@ -175,19 +206,19 @@ def _plain(text: str) -> str:
     return text[-1]
 
 
-def _rarity(phrases: frozenset[Needle]) -> float:
-    return min(map(_rare, phrases)) - len(phrases) / 8
+def _rarity(phrases: frozenset[Needle], families: Sequence[str]) -> float:
+    return min(_rare(phrase, families) for phrase in phrases) - len(phrases) / 8
 
 
-def _family(needle: Needle) -> Needle:
+def _family(needle: Needle, families: Sequence[str]) -> Needle:
     """The word of a family that the phrase holds, or the phrase."""
-    held = (word for word in _FAMILIES if word in needle.text and not needle.caseless)
+    held = (word for word in families if word in needle.text and not needle.caseless)
     return next((Needle(word) for word in held), needle)
 
 
-def _rare(needle: Needle) -> float:
+def _rare(needle: Needle, families: Sequence[str]) -> float:
     """How seldom a phrase stands in a log, as far as its spelling tells."""
-    if needle.text in _FAMILIES:
+    if needle.text in families:
         return 2 * ENOUGH
     rare = 0.0
     words = needle.text.split()

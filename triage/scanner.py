@@ -5,6 +5,11 @@ record that means nothing costs one pass whatever the number of patterns; only
 the patterns that hit are run again for their groups.  RE2 matches in time
 linear in the text, so no line can stall a sweep.
 
+The set takes some 20 ms to compile and as long again to get going, more than all
+else that a health check does.  So where the rulebook tells the phrases of its
+signals, the first records are sieved by those, and only the patterns whose
+phrase is there are asked.
+
 A pattern is matched from the start of the message: text that a program smuggled
 into the middle of a kernel line (a process name, say) forges nothing.
 """
@@ -12,9 +17,9 @@ into the middle of a kernel line (a process name, say) forges nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import re2
 
@@ -22,7 +27,7 @@ from probes.model import LogRecord
 from probes.pci import normal_address
 from triage.crash import Crashes
 from triage.model import Signal
-from triage.rulebook.model import Rulebook, Seen, SignalPattern, XidEntry
+from triage.rulebook.model import Rulebook, Seen, Sieve, SignalPattern, XidEntry
 from triage.timeline import FOLDED
 
 MESSAGE_LIMIT = 16384
@@ -36,12 +41,67 @@ _SPACE = re.compile(r"\s+")
 _NVRM_AGAIN = re.compile(r"(?<=.)\s+NVRM:\s+")
 
 
+SIEVED = 1000
+"""Texts with a phrase in them after which compiling the set is worth its time."""
+
 _Told = tuple[str, str | None, Mapping[str, str]]
 
 
-class _Set(NamedTuple):
-    automaton: Any
-    patterns: tuple[tuple[SignalPattern, Any], ...]
+class _Set:
+    """The patterns for one kind of record; what is compiled of them is what was needed."""
+
+    def __init__(self, patterns: tuple[SignalPattern, ...], sieves: tuple[Sieve, ...]) -> None:
+        self.patterns = patterns
+        self._sieve = _Sieves(sieves) if sieves else None
+        self._sieved = 0
+        self._automaton: Any = None
+        self._regexes: dict[int, Any] = {}
+
+    def hits(self, text: str) -> Sequence[int]:
+        """Return the places of all patterns that match, in order; there may be some among them that do not."""
+        if self._sieve is not None and self._sieved < SIEVED:
+            places = self._sieve.places(text)
+            self._sieved += bool(places)
+            return places
+        if self._automaton is None:
+            self._automaton = re2.Set.MatchSet(_options())
+            for pattern in self.patterns:
+                self._automaton.Add(pattern.match)
+            self._automaton.Compile()
+        return sorted(self._automaton.Match(text) or ())
+
+    def match(self, place: int, text: str) -> Any:
+        """Return the match of one pattern, if there is one."""
+        if place not in self._regexes:
+            self._regexes[place] = re2.compile(self.patterns[place].match, options=_options())
+        return self._regexes[place].match(text)
+
+
+class _Sieves:
+    """Finds the patterns that a text may be of: it holds a phrase of theirs and, if known, begins as theirs do."""
+
+    def __init__(self, sieves: tuple[Sieve, ...]) -> None:
+        self._openings = tuple(sieve.openings for sieve in sieves)
+        owners: dict[tuple[str, bool], list[int]] = {}
+        for place, sieve in enumerate(sieves):
+            for phrase in sieve.phrases:
+                owners.setdefault(phrase, []).append(place)
+        self._owners = tuple(owners.values())
+        self._phrases = re2.Set.SearchSet(_options())
+        for text, caseless in owners:
+            self._phrases.Add(f"(?i:{re2.escape(text)})" if caseless else re2.escape(text))
+        self._phrases.Compile()
+
+    def places(self, text: str) -> list[int]:
+        """Return the places of those patterns in order."""
+        openings = self._openings
+        found = {
+            place
+            for held in self._phrases.Match(text) or ()
+            for place in self._owners[held]
+            if not openings[place] or text.startswith(openings[place])
+        }
+        return sorted(found)
 
 
 def signal_name(pattern_id: str) -> str:
@@ -75,9 +135,8 @@ class Scanner:
         self._xids = rulebook.xids
         self._own = own_codes(rulebook)
         self._modules = rulebook.modules
-        self._kernel = _compile(tuple(p for p in rulebook.signals if p.source != "service"))
-        self._service = _compile(tuple(p for p in rulebook.signals if p.source != "kernel"))
-        self._pasted = _compile(rulebook.signals)
+        self._rulebook = rulebook
+        self._sets: dict[str, _Set] = {}
         self.plain = 0
         self._told: dict[tuple[bool, bool, str | None, str], list[_Told]] = {}
         self._adopted: list[Signal] = []
@@ -88,10 +147,13 @@ class Scanner:
         """Yield the signals of these records in their order, crashes put together from their lines."""
         crashes = self.crashes = Crashes(self._modules)
         for record in records:
-            yield from self._taken_over()
+            if self._adopted:
+                yield from self._taken_over()
             signals = self.match(record)
             if not signals:
                 self.plain += 1
+                if crashes.idle(record):
+                    continue
             yield from crashes.feed(record, signals)
             for signal in signals:
                 if not signal.name.startswith("crash."):
@@ -111,33 +173,43 @@ class Scanner:
 
     def match(self, record: LogRecord) -> list[Signal]:
         """Return the signals of one record on its own."""
-        chosen = self._pasted if record.pasted else self._kernel if record.kernel else self._service
+        kind = "pasted" if record.pasted else "kernel" if record.kernel else "service"
+        chosen = self._sets.get(kind) or self._set(kind)
         text = flat(record.message)
-        if not text:
+        try:
+            hits = chosen.hits(text) if text else ()
+        except UnicodeEncodeError:  # lone surrogates never belong to a pattern
+            text = text.encode("utf-8", "replace").decode()
+            hits = chosen.hits(text)
+        if not hits:
             return []
         # A storm says the same over and over.
         key = (record.kernel, record.pasted, record.identifier, text)
         found = self._told.get(key)
         if found is None:
-            found = [*self._search(chosen, record, text)]
+            found = [*self._search(chosen, record, text, hits)]
             if found and len(text) <= REMEMBERED_LENGTH:
                 if len(self._told) >= REMEMBERED:
                     self._told.clear()
                 self._told[key] = found
         return [Signal(name, pci, fields, record) for name, pci, fields in found]
 
-    def _search(self, chosen: _Set, record: LogRecord, text: str) -> Iterator[_Told]:
-        try:
-            hits = chosen.automaton.Match(text)
-        except UnicodeEncodeError:  # lone surrogates never belong to a pattern
-            text = text.encode("utf-8", "replace").decode()
-            hits = chosen.automaton.Match(text)
-        for index in sorted(hits or ()):
-            pattern, regex = chosen.patterns[index]
+    def _set(self, kind: str) -> _Set:
+        unfit = {"kernel": "service", "service": "kernel"}.get(kind)
+        signals, sieves = self._rulebook.signals, self._rulebook.sieves
+        fit = [place for place, pattern in enumerate(signals) if pattern.source != unfit]
+        found = self._sets[kind] = _compile(
+            tuple(signals[place] for place in fit), tuple(sieves[place] for place in fit) if sieves else ()
+        )
+        return found
+
+    def _search(self, chosen: _Set, record: LogRecord, text: str, hits: Sequence[int]) -> Iterator[_Told]:
+        for index in hits:
+            pattern = chosen.patterns[index]
             if pattern.programs and record.identifier not in pattern.programs and not record.pasted:
                 continue
-            fields = _fields(pattern.match, text) if text.isascii() else _groups(regex.match(text))
-            if fields is None:  # the set and the single pattern are the same engine
+            fields = _fields(pattern.match, text) if text.isascii() else _groups(chosen.match(index, text))
+            if fields is None:  # it was only sieved
                 continue
             yield signal_name(pattern.id), _address(pattern, fields), self._known(fields)
 
@@ -206,12 +278,5 @@ def _options() -> Any:
 
 
 @lru_cache(maxsize=6)  # two rulebooks at once, as `rules replay` has them, at three sets each
-def _compile(patterns: tuple[SignalPattern, ...]) -> _Set:
-    options = _options()
-    automaton = re2.Set.MatchSet(options)
-    kept = []
-    for pattern in patterns:
-        automaton.Add(pattern.match)
-        kept.append((pattern, re2.compile(pattern.match, options=options)))
-    automaton.Compile()
-    return _Set(automaton, tuple(kept))
+def _compile(patterns: tuple[SignalPattern, ...], sieves: tuple[Sieve, ...]) -> _Set:
+    return _Set(patterns, sieves)

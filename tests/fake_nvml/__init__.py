@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("fake_nvml.c")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("fake_nvml.c", "fake_newer.c"))
 XID_EVENT = 8
 
 
@@ -31,7 +31,7 @@ def build(directory: Path, omit: Iterable[str] = ()) -> Path:
     exports.write_text("{ global: nvml*; local:" + (hidden or " _*;") + " };\n")
     library = directory / "libnvidia-ml.so.1"
     flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-Wl,-soname,libnvidia-ml.so.1"]
-    subprocess.run(["cc", *flags, f"-Wl,--version-script={exports}", "-o", library, SOURCE], check=True)
+    subprocess.run(["cc", *flags, f"-Wl,--version-script={exports}", "-o", library, *SOURCES], check=True)
     return directory
 
 

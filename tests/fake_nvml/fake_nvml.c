@@ -3,8 +3,8 @@
  * answers from a scenario, so that the real bindings can be tested against a
  * driver that hangs, crashes, loses a GPU or is older than the bindings.
  *
- * The scenario is the file named by FAKE_NVML_SCENARIO.  It is read anew on
- * every call, so it may change while a program runs.  One `key = value` a line:
+ * The scenario is the file named by FAKE_NVML_SCENARIO.  It is looked at anew on
+ * every call, so it may be replaced while a program runs.  One `key = value` a line:
  *
  *   gpus = 8                              number of GPUs (default 1)
  *   driver.version = 580.65.06            values of the node
@@ -26,248 +26,9 @@
  *
  * Layouts and numbers follow the public nvml.h as nvidia-ml-py mirrors it.
  */
-#include <fcntl.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
+#include "scenario.h"
 
-typedef unsigned int nvmlReturn_t;
-typedef struct { unsigned int index; } *nvmlDevice_t;
-typedef struct event_set { unsigned long long mask[64]; long delivered; } *nvmlEventSet_t;
-
-enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, TIMEOUT = 10,
-       GPU_IS_LOST = 15, ARGUMENT_VERSION_MISMATCH = 25, UNKNOWN = 999 };
-
-#define MAX_GPUS 64
-#define API __attribute__((visibility("default"))) nvmlReturn_t
-
-static struct { unsigned int index; } devices[MAX_GPUS];
-
-/* ---- the scenario ---------------------------------------------------- */
-
-static const struct { const char *name; nvmlReturn_t code; } RETURNS[] = {
-    {"SUCCESS", 0}, {"UNINITIALIZED", 1}, {"INVALID_ARGUMENT", 2}, {"NOT_SUPPORTED", 3}, {"NO_PERMISSION", 4},
-    {"ALREADY_INITIALIZED", 5}, {"NOT_FOUND", 6}, {"INSUFFICIENT_SIZE", 7}, {"INSUFFICIENT_POWER", 8},
-    {"DRIVER_NOT_LOADED", 9}, {"TIMEOUT", 10}, {"IRQ_ISSUE", 11}, {"LIBRARY_NOT_FOUND", 12},
-    {"FUNCTION_NOT_FOUND", 13}, {"CORRUPTED_INFOROM", 14}, {"GPU_IS_LOST", 15}, {"RESET_REQUIRED", 16},
-    {"OPERATING_SYSTEM", 17}, {"LIB_RM_VERSION_MISMATCH", 18}, {"IN_USE", 19}, {"MEMORY", 20}, {"NO_DATA", 21},
-    {"VGPU_ECC_NOT_SUPPORTED", 22}, {"INSUFFICIENT_RESOURCES", 23}, {"FREQ_NOT_SUPPORTED", 24},
-    {"ARGUMENT_VERSION_MISMATCH", 25}, {"DEPRECATED", 26}, {"NOT_READY", 27}, {"GPU_NOT_FOUND", 28},
-    {"INVALID_STATE", 29}, {"RESET_TYPE_NOT_SUPPORTED", 30}, {"UNKNOWN", 999},
-};
-
-static nvmlReturn_t return_named(const char *name)
-{
-    for (size_t i = 0; i < sizeof RETURNS / sizeof *RETURNS; i++)
-        if (!strcmp(RETURNS[i].name, name))
-            return RETURNS[i].code;
-    fprintf(stderr, "fake nvml: no return code is named %s\n", name);
-    abort();
-}
-
-static char *trim(char *text)
-{
-    while (*text == ' ' || *text == '\t')
-        text++;
-    size_t n = strlen(text);
-    while (n && strchr(" \t\r\n", text[n - 1]))
-        text[--n] = 0;
-    return text;
-}
-
-/* Calls `visit` for each line of the scenario. */
-static void each_line(void (*visit)(const char *key, const char *value, void *with), void *with)
-{
-    const char *path = getenv("FAKE_NVML_SCENARIO");
-    FILE *file = path ? fopen(path, "re") : NULL;
-    if (!file) {
-        fprintf(stderr, "fake nvml: cannot read the scenario FAKE_NVML_SCENARIO=%s\n", path ? path : "");
-        abort();
-    }
-    char line[1024];
-    while (fgets(line, sizeof line, file)) {
-        char *equals = strchr(line, '=');
-        if (line[0] == '#' || !equals)
-            continue;
-        *equals = 0;
-        visit(trim(line), trim(equals + 1), with);
-    }
-    fclose(file);
-}
-
-#define KEYS 4
-struct search { const char *keys[KEYS]; char found[KEYS][512]; int have[KEYS]; };
-
-static void match_line(const char *key, const char *value, void *with)
-{
-    struct search *search = with;
-    for (int i = 0; i < KEYS && search->keys[i]; i++)
-        if (!strcmp(key, search->keys[i])) {
-            snprintf(search->found[i], sizeof search->found[i], "%s", value);
-            search->have[i] = 1;
-        }
-}
-
-/* Copies the value of the first of `search->keys` that the scenario has. */
-static int look_up(struct search *search, char *out, size_t size)
-{
-    each_line(match_line, search);
-    for (int i = 0; i < KEYS; i++)
-        if (search->have[i]) {
-            snprintf(out, size, "%s", search->found[i]);
-            return 1;
-        }
-    return 0;
-}
-
-/* The text of `key` for a GPU (or for the node, gpu < 0), or `otherwise`. */
-static const char *text_of(int gpu, const char *key, const char *otherwise, char *out, size_t size)
-{
-    char exact[192], any[192];
-    struct search search = {.keys = {NULL}};
-    if (gpu < 0)
-        snprintf(exact, sizeof exact, "%s", key);
-    else
-        snprintf(exact, sizeof exact, "gpu.%d.%s", gpu, key);
-    snprintf(any, sizeof any, "gpu.*.%s", key);
-    search.keys[0] = exact;
-    search.keys[1] = gpu < 0 ? NULL : any;
-    if (!look_up(&search, out, size))
-        snprintf(out, size, "%s", otherwise);
-    return out;
-}
-
-static long long number_of(int gpu, const char *key, long long otherwise)
-{
-    char text[512];
-    text_of(gpu, key, "", text, sizeof text);
-    return *text ? strtoll(text, NULL, 0) : otherwise;
-}
-
-static unsigned int gpu_count(void)
-{
-    long long n = number_of(-1, "gpus", 1);
-    return n < 0 ? 0 : n > MAX_GPUS ? MAX_GPUS : (unsigned int)n;
-}
-
-/* ---- how a call behaves ----------------------------------------------- */
-
-struct behaviour { nvmlReturn_t code; int garbage; };
-
-static void forever(void)
-{
-    for (;;)
-        pause();
-}
-
-static struct behaviour behave(int gpu, const char *function)
-{
-    char keys[KEYS][192], words[512];
-    struct search search = {.keys = {NULL}};
-    struct behaviour result = {SUCCESS, 0};
-    int n = 0;
-    if (gpu >= 0) {
-        snprintf(keys[n++], sizeof keys[0], "gpu.%d.do.%s", gpu, function);
-        snprintf(keys[n++], sizeof keys[0], "gpu.%d.do.*", gpu);
-        snprintf(keys[n++], sizeof keys[0], "gpu.*.do.%s", function);
-    }
-    snprintf(keys[n++], sizeof keys[0], "do.%s", function);
-    for (int i = 0; i < n; i++)
-        search.keys[i] = keys[i];
-    if (!look_up(&search, words, sizeof words))
-        return result;
-    char *rest = words;
-    for (char *word = strtok_r(rest, " ,", &rest); word; word = strtok_r(NULL, " ,", &rest)) {
-        if (!strncmp(word, "delay_ms:", 9)) {
-            long ms = strtol(word + 9, NULL, 10);
-            struct timespec pause_for = {ms / 1000, ms % 1000 * 1000000L};
-            nanosleep(&pause_for, NULL);
-        } else if (!strcmp(word, "hang")) {
-            forever();
-        } else if (!strncmp(word, "block:", 6)) {
-            close(open(word + 6, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
-        } else if (!strncmp(word, "print:", 6)) {
-            printf("%s\n", word + 6);
-            fflush(stdout);
-        } else if (!strcmp(word, "crash")) {
-            *(volatile int *)0 = 0;
-        } else if (!strcmp(word, "garbage")) {
-            result.garbage = 1;
-        } else {
-            result.code = return_named(word);
-        }
-    }
-    return result;
-}
-
-#define ENTER(gpu)                                  \
-    struct behaviour act = behave((gpu), __func__); \
-    if (act.code)                                   \
-    return act.code
-#define DEVICE(handle)                                        \
-    if (!(handle) || (handle)->index >= gpu_count())          \
-        return INVALID_ARGUMENT;                              \
-    int gpu = (int)(handle)->index;                           \
-    ENTER(gpu)
-
-/* A value that stands for "this GPU does not have it". */
-static int unsupported(int gpu, const char *key)
-{
-    char text[512];
-    return !strcmp(text_of(gpu, key, "", text, sizeof text), "unsupported");
-}
-
-/* Random-looking bytes, the same each time: invalid UTF-8, an escape, no end. */
-static void fill_garbage(void *out, size_t size)
-{
-    static const unsigned char noise[] = {0xff, 0x1b, '[', '2', 'J', 0xc3, 0x28, 0x80, 0xfe, 0x07};
-    for (size_t i = 0; i < size; i++)
-        ((unsigned char *)out)[i] = noise[i % sizeof noise];
-}
-
-static nvmlReturn_t give_text(struct behaviour act, int gpu, const char *key, const char *otherwise, char *out, unsigned int size)
-{
-    char text[512];
-    if (act.garbage) {
-        fill_garbage(out, size);
-        return SUCCESS;
-    }
-    text_of(gpu, key, otherwise, text, sizeof text);
-    if (!strcmp(text, "unsupported"))
-        return NOT_SUPPORTED;
-    if (strlen(text) >= size)
-        return INSUFFICIENT_SIZE;
-    memcpy(out, text, strlen(text) + 1);
-    return SUCCESS;
-}
-
-static nvmlReturn_t give_uint(struct behaviour act, int gpu, const char *key, long long otherwise, unsigned int *out)
-{
-    if (unsupported(gpu, key))
-        return NOT_SUPPORTED;
-    *out = (unsigned int)number_of(gpu, key, otherwise);
-    if (act.garbage)
-        *out = 0xffffffffu;
-    return SUCCESS;
-}
-
-static nvmlReturn_t give_ulong(struct behaviour act, int gpu, const char *key, long long otherwise, unsigned long long *out)
-{
-    if (unsupported(gpu, key))
-        return NOT_SUPPORTED;
-    *out = (unsigned long long)number_of(gpu, key, otherwise);
-    if (act.garbage)
-        *out = ~0ull;
-    return SUCCESS;
-}
-
-#define UINT(function, key, otherwise) \
-    API function(nvmlDevice_t device, unsigned int *out) { DEVICE(device); return give_uint(act, gpu, key, otherwise, out); }
-#define TEXT(function, key, otherwise) \
-    API function(nvmlDevice_t device, char *out, unsigned int size) { DEVICE(device); return give_text(act, gpu, key, otherwise, out, size); }
+static struct device devices[MAX_GPUS];
 
 /* ---- the system ---------------------------------------------------------- */
 
@@ -298,11 +59,11 @@ static const char *default_pci(int gpu, char *out, size_t size)
 
 API nvmlDeviceGetHandleByIndex_v2(unsigned int index, nvmlDevice_t *out)
 {
+    ENTER((int)index);
     if (index >= gpu_count())
         return INVALID_ARGUMENT;
-    ENTER((int)index);
     devices[index].index = index;
-    *out = (nvmlDevice_t)&devices[index];
+    *out = &devices[index];
     return SUCCESS;
 }
 
@@ -335,6 +96,10 @@ API nvmlDeviceGetUUID(nvmlDevice_t device, char *out, unsigned int size)
 {
     DEVICE(device);
     char otherwise[64];
+    if (device->mig) {
+        snprintf(otherwise, sizeof otherwise, "MIG-00000000-0000-4000-8000-%04d%08u", gpu, device->mig - 1);
+        return give_text(act, gpu, "mig.uuid", otherwise, out, size);
+    }
     snprintf(otherwise, sizeof otherwise, "GPU-00000000-0000-4000-8000-%012d", gpu);
     return give_text(act, gpu, "uuid", otherwise, out, size);
 }
@@ -549,6 +314,13 @@ UINT(nvmlDeviceGetPcieReplayCounter, "pcie.replays", 0)
 
 static long long link_count(int gpu) { return number_of(gpu, "nvlink.links", 18); }
 
+static long long link_state(int gpu, unsigned int link)
+{
+    char key[64];
+    snprintf(key, sizeof key, "nvlink.%u.active", link);
+    return number_of(gpu, key, 1);
+}
+
 API nvmlDeviceGetNvLinkState(nvmlDevice_t device, unsigned int link, unsigned int *out)
 {
     DEVICE(device);
@@ -634,12 +406,28 @@ static long long default_field(int gpu, unsigned int field, unsigned int scope)
     case 45: return sum_of_links(gpu, "crc-data");
     case 52: return sum_of_links(gpu, "replay");
     case 59: return sum_of_links(gpu, "recovery");
+    case 160: return sum_of_links(gpu, "ecc");
     case 74: return number_of(gpu, "violation.power", 0);
     case 75: return number_of(gpu, "violation.thermal", 0);
     case 82: return unsupported(gpu, "temperature.memory") ? -1 : number_of(gpu, "temperature.memory", 44);
     case 91: return link_count(gpu);
     case 94: return number_of(gpu, "pcie.replays", 0);
-    case 95: case 173: case 179: case 180: return 0;
+    case 1: return number_of(gpu, "ecc.mode", 1);
+    case 3: return number_of(gpu, "ecc.corrected.volatile", 0);
+    case 4: return number_of(gpu, "ecc.uncorrected.volatile", 0);
+    case 5: return number_of(gpu, "ecc.corrected.aggregate", 0);
+    case 6: return number_of(gpu, "ecc.uncorrected.aggregate", 0);
+    case 10: case 12: case 14: case 77: case 79: case 95: return 0;
+    case 142: return number_of(gpu, "rows.corrected", 0);
+    case 143: return number_of(gpu, "rows.uncorrected", 0);
+    case 144: return number_of(gpu, "rows.pending", 0);
+    case 145: return number_of(gpu, "rows.failure", 0);
+    case 164: return scope < link_count(gpu) ? 26562 : -1;
+    case 165: return scope < link_count(gpu) ? link_state(gpu, scope) : -1;
+    case 170: return number_of(gpu, "c2c.links", 0);
+    case 169: case 173: case 174: case 175: case 176: case 177: case 178: case 179: case 180: case 181: case 182: case 183: return 0;
+    case 186: return number_of(gpu, "power", 71500);
+    case 197: case 198: return 1 << 20;
     case 161: return scope < link_count(gpu) ? link_errors(gpu, scope, "replay") : -1;
     case 162: return scope < link_count(gpu) ? link_errors(gpu, scope, "recovery") : -1;
     case 163: return scope < link_count(gpu) ? link_errors(gpu, scope, "crc-flit") + link_errors(gpu, scope, "crc-data") : -1;
@@ -688,13 +476,16 @@ API nvmlDeviceGetFieldValues(nvmlDevice_t device, int count, nvmlFieldValue_t *v
 
 typedef struct { unsigned int pid; unsigned long long usedGpuMemory; unsigned int gpuInstanceId, computeInstanceId; } nvmlProcessInfo_t;
 
-/* `processes = 4242:1048576 4243` are process ids with their bytes of GPU memory. */
-API nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t device, unsigned int *count, nvmlProcessInfo_t *out)
+/* `processes = 4242:1048576 4243` are process ids with their bytes of GPU memory; `mig.0.processes` those of a MIG device. */
+static nvmlReturn_t give_processes(struct behaviour act, nvmlDevice_t device, const char *what, unsigned int *count, nvmlProcessInfo_t *out)
 {
-    DEVICE(device);
-    char text[512], *rest = text;
+    char key[64], text[512], *rest = text;
     unsigned int room = *count, n = 0;
-    text_of(gpu, "processes", "", text, sizeof text);
+    if (device->mig)
+        snprintf(key, sizeof key, "mig.%u.%s", device->mig - 1, what);
+    else
+        snprintf(key, sizeof key, "%s", what);
+    text_of((int)device->index, key, "", text, sizeof text);
     for (char *word = strtok_r(rest, " ,", &rest); word; word = strtok_r(NULL, " ,", &rest), n++) {
         char *colon = strchr(word, ':');
         if (out && n < room)
@@ -703,6 +494,12 @@ API nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t device, unsigned int *c
     *count = act.garbage ? 0x7fffffffu : n;
     return n > room || !out ? (n ? INSUFFICIENT_SIZE : SUCCESS) : SUCCESS;
 }
+
+#define PROCESSES(function, what) \
+    API function(nvmlDevice_t device, unsigned int *count, nvmlProcessInfo_t *out) { DEVICE(device); (void)gpu; return give_processes(act, device, what, count, out); }
+PROCESSES(nvmlDeviceGetComputeRunningProcesses_v3, "processes")
+PROCESSES(nvmlDeviceGetGraphicsRunningProcesses_v3, "processes.graphics")
+PROCESSES(nvmlDeviceGetMPSComputeRunningProcesses_v3, "processes.mps")
 
 API nvmlDeviceGetMigMode(nvmlDevice_t device, unsigned int *current, unsigned int *pending)
 {
@@ -741,7 +538,7 @@ static void match_event(const char *key, const char *value, void *with)
     if (number <= waiting->set->delivered || gpu >= MAX_GPUS || !(waiting->set->mask[gpu] & type))
         return;
     devices[gpu].index = gpu;
-    *waiting->out = (nvmlEventData_t){(nvmlDevice_t)&devices[gpu], type, data, ~0u, ~0u};
+    *waiting->out = (nvmlEventData_t){&devices[gpu], type, data, ~0u, ~0u};
     waiting->set->delivered = number;
     waiting->found = 1;
 }
@@ -752,6 +549,7 @@ API nvmlEventSetWait_v2(nvmlEventSet_t set, nvmlEventData_t *out, unsigned int t
     struct waiting waiting = {set, out, 0};
     for (unsigned int waited = 0;; waited += 10) {
         struct timespec tick = {0, 10000000L};
+        read_scenario();
         each_line(match_event, &waiting);
         if (waiting.found)
             return SUCCESS;

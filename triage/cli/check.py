@@ -7,6 +7,7 @@ It answers before its deadline; what it could not find out by then is unknown.
 
 from __future__ import annotations
 
+import gc
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from triage.cli import output
+from triage.cli.asking import Asking
 from triage.cli.exits import CHECK, Refused
 from triage.cli.options import (
     Parser,
@@ -27,7 +29,6 @@ from triage.cli.options import (
     overlays,
     state_directory,
 )
-from triage.cli.reports import from_node, load_rulebook, nothing_known
 
 PROBING = 0.8
 """Share of the deadline that the probes get; the rest is for deciding and printing."""
@@ -63,6 +64,7 @@ gpu-triage check --format json | jq -r .status
 
 def main(words: Sequence[str]) -> int:
     """Probe, decide, print."""
+    gc.disable()  # so short a life makes no garbage that is worth looking for
     try:
         args = parser().parse_args(words)
     except Refused as refused:
@@ -77,14 +79,16 @@ def main(words: Sequence[str]) -> int:
 
 
 def _sweep(args: Any, now: float) -> dict[str, Any]:
+    probing = args.deadline * PROBING
     try:
         with _limit(args.deadline):
-            return from_node(
-                load_rulebook(args.rules, overlays(args)),
-                now=args.now,
-                deadline=args.deadline * PROBING,
-                state_dir=state_directory(args),
-            )
+            directory = state_directory(args)
+            # The driver takes longest, so it is asked while everything else is still being loaded.
+            with Asking(probing, directory) as asking:
+                from triage.cli.reports import from_node, load_rulebook
+
+                rulebook = load_rulebook(args.rules, overlays(args))
+                return from_node(rulebook, now=args.now, deadline=probing, state_dir=directory, asking=asking)
     except OutOfTime:
         return nothing_known(f"no answer within {args.deadline:g} s", now=now)
     except Refused as refused:
@@ -109,6 +113,13 @@ def _limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+
+
+def nothing_known(reason: str, *, now: float) -> dict[str, Any]:
+    """Return the report that says only why there is no other."""
+    from triage.cli import reports
+
+    return reports.nothing_known(reason, now=now)
 
 
 def _drawn(report: dict[str, Any], args: Any) -> str:

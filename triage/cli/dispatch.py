@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from triage import __version__
 from triage.cli import output
@@ -67,6 +67,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # the one place where a mistake of ours is caught
         output.tell(bug(error))
         return BUG
+
+
+def run() -> NoReturn:
+    """Run the command as a process of its own, and end it with the exit code."""
+    code = main()
+    # Taking the interpreter apart costs a health check a twentieth of its time.  Other verbs may have something to
+    # do at the end, and so has whoever traces or profiles.
+    if sys.argv[1:2] == ["check"] and sys.gettrace() is None and sys.getprofile() is None:
+        output.leave(code)
+    sys.exit(code)
 
 
 def bug(error: Exception) -> str:

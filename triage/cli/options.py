@@ -27,7 +27,8 @@ class Parser(argparse.ArgumentParser):
             prog=f"gpu-triage {verb}",
             description=f"{says}\n\nexamples:\n{_indented(examples)}",
             epilog=f"exit codes:\n{_indented(exits)}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            # told its width, because finding it out loads what packs archives, and every option asks for a formatter
+            formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=columns() - 2),
             allow_abbrev=False,
         )
 
@@ -91,7 +92,7 @@ def state_directory(args: argparse.Namespace) -> Path | None:
 
 def overlays(args: argparse.Namespace) -> tuple[Path, ...]:
     """Return the folders of site rules; another rulebook than the built-in one takes only those that are named."""
-    from triage.rulebook.overlay import standard_folders
+    from triage.rulebook.folders import standard_folders
 
     standard = () if args.no_overlays or args.rules is not None else standard_folders()
     return (*standard, *args.rules_overlay)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from triage import __version__
 from triage.cli.exits import Refused
@@ -15,6 +16,9 @@ from triage.report import to_report
 from triage.rulebook.model import Rulebook
 
 if TYPE_CHECKING:
+    from probes.model import Reading, Source
+    from probes.moment import Moment
+    from triage.cli.asking import Asking
     from triage.history.past import Past
 
 Json = dict[str, Any]
@@ -23,17 +27,24 @@ WAITING = 0.06
 """Share of the probes' time for which another sweep that writes the history is waited for."""
 
 
-def load_rulebook(root: Path | None, overlays: Sequence[Path] = ()) -> Rulebook:
+def load_rulebook(root: Path | None, overlays: Sequence[Path] = (), *, whole: bool = False) -> Rulebook:
     """Load the built-in rulebook or that of a directory, with the site rules of these folders.
+
+    Only a `whole` one has what authors need: the tests of rules and the examples of signals.
 
     Raises:
         Refused: if it is not valid, with every place that is wrong.
     """
-    from triage.rulebook.load import load
     from triage.rulebook.problems import RulebookError
 
     try:
-        return load(root, overlays)
+        if whole:
+            from triage.rulebook import load
+
+            return load.load(root, overlays)
+        from triage.rulebook import cache
+
+        return cache.load(root, overlays)
     except RulebookError as error:
         raise Refused(str(error)) from error
 
@@ -98,7 +109,23 @@ def _other_rules(digests: Iterable[str], rulebook: Rulebook) -> Iterator[str]:
         )
 
 
-def from_node(rulebook: Rulebook, *, now: float | None = None, deadline: float, state_dir: Path | None = None) -> Json:
+class _Rest(NamedTuple):
+    """What a sweep knows but for the kernel's records: when, what was read, what the history knows, the readings."""
+
+    when: Moment
+    sources: list[Source]
+    past: Past | None
+    known: Sequence[Reading]
+
+
+def from_node(
+    rulebook: Rulebook,
+    *,
+    now: float | None = None,
+    deadline: float,
+    state_dir: Path | None = None,
+    asking: Asking | None = None,
+) -> Json:
     """Probe this machine for at most `deadline` seconds and return what it says.
 
     Args:
@@ -106,18 +133,36 @@ def from_node(rulebook: Rulebook, *, now: float | None = None, deadline: float, 
         now: UTC epoch seconds; the wall clock if None.
         deadline: seconds.
         state_dir: where the history stands, which is asked and written; None is for no history.
+        asking: the driver, if it is being asked already.
     """
     from probes.moment import moment
-    from probes.node import probe
+    from probes.node import begin as begin_probing
     from triage.assess import assess
+    from triage.cli.asking import children_of
     from triage.history.sweep import begin
 
     with begin(state_dir, now=now, patience=deadline * WAITING) as memory:
-        children = None if memory.directory is None else memory.directory / "children"
-        readings, records, sources = probe(deadline, state_dir=children)
-        when = moment(at=now)
-        past, known = memory.past(memory.named(readings), when)
-        found = assess(rulebook, records, known, sources, node=os.uname().nodename, now=when.at, history=past)
+        children = children_of(state_dir)
+        started = None if asking is None else asking.take()
+        probing = begin_probing(deadline, state_dir=children, started=started)
+
+        @cache
+        def rest() -> _Rest:
+            """What is known once the driver has answered, which the records of the log need not wait for."""
+            readings, sources = probing.result()
+            when = moment(at=now)
+            return _Rest(when, sources, *memory.past(memory.named(readings), when))
+
+        found = assess(
+            rulebook,
+            probing.records,
+            lambda: rest().known,
+            lambda: rest().sources,
+            node=os.uname().nodename,
+            now=lambda: rest().when.at,
+            history=lambda: rest().past,
+        )
+        when, sources, _, known = rest()
         report = to_report(found, generated_at=when.at, tool_version=__version__, causes=rulebook.causes)
         lasts = {rule.id: rule.lasts for rule in rulebook.rules}
         return memory.remember(report, incidents=found.incidents, lasts=lasts, read=known, sources=sources, now=when)

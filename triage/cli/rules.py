@@ -72,7 +72,7 @@ def _add_list(parser: Parser) -> None:
 
 
 def _list(args: Any) -> int:
-    rulebook = load_rulebook(args.rules, overlays(args))
+    rulebook = load_rulebook(args.rules, overlays(args), whole=True)
     from triage.rulebook.show import list_json, list_text
 
     if args.format == "json":
@@ -90,7 +90,7 @@ def _add_id(parser: Parser) -> None:
 
 
 def _show(args: Any) -> int:
-    rulebook = load_rulebook(args.rules, overlays(args))
+    rulebook = load_rulebook(args.rules, overlays(args), whole=True)
     (wanted,) = _ids(rulebook, [args.id])
     from triage.rulebook.show import show_text
 
@@ -99,7 +99,7 @@ def _show(args: Any) -> int:
 
 
 def _lint(args: Any) -> int:
-    rulebook = load_rulebook(args.rules, overlays(args))
+    rulebook = load_rulebook(args.rules, overlays(args), whole=True)
     from triage.rulebook.lint import lint
 
     problems = sorted(lint(rulebook))
@@ -112,7 +112,7 @@ def _lint(args: Any) -> int:
 def _test(args: Any) -> int:
     from triage.rulebook.try_rules import run_tests
 
-    rulebook = load_rulebook(args.rules, overlays(args))
+    rulebook = load_rulebook(args.rules, overlays(args), whole=True)
     results = run_tests(rulebook, _ids(rulebook, args.ids))
     failed = [result for result in results if result.problems]
     for result in failed:

@@ -46,7 +46,7 @@ def _corpora(paths: Sequence[Path]) -> list[list[Case]]:
 
 def _rulebook(args: Any) -> Rulebook:
     """Load the rules and tell what a site changes in them: figures of other rules are other figures."""
-    rulebook = load_rulebook(args.rules, overlays(args))
+    rulebook = load_rulebook(args.rules, overlays(args), whole=True)
     for notice in rulebook.notices:
         output.tell(notice)
     return rulebook
@@ -231,7 +231,7 @@ def replay(args: Any) -> int:
     from triage.render.fitting import difference_json, difference_text
     from triage.replay import Replay
 
-    old = load_rulebook(args.old)
+    old = load_rulebook(args.old, whole=True)
     new = _rulebook(args)
     run = Replay(old, new, args.stored)
     found = []

@@ -64,9 +64,10 @@ def main(words: Sequence[str]) -> int:
 
     from triage.cli.reports import load_rulebook
 
-    load_rulebook(args.rules, overlays(args))  # a rulebook that is wrong is refused before the screen is taken
+    # a rulebook that is wrong is refused before the screen is taken
+    load_rulebook(args.rules, overlays(args), whole=True)
     with TemporaryDirectory(prefix="gpu-triage-") as folder:
-        run(source(args, Path(folder)), look(args), lambda: load_rulebook(args.rules, overlays(args)))
+        run(source(args, Path(folder)), look(args), lambda: load_rulebook(args.rules, overlays(args), whole=True))
     return DONE
 
 

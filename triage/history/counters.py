@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 LOAD, BOOT, NEVER, LEVEL = "load", "boot", "never", "level"
 """A counter starts anew with the driver, with the boot, or not at all; a level may go either way."""
 
@@ -51,6 +53,7 @@ FACTS = frozenset(
 """Readings of text of which it is kept since when they stand."""
 
 
+@lru_cache(maxsize=4096)
 def kind(name: str) -> str | None:
     """Return what resets a reading of this name, or None if it is not kept."""
     if name in _EXACT:

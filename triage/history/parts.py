@@ -54,8 +54,12 @@ def same(one: Part | Entity, other: Part | Entity) -> bool | None:
 def here(readings: Iterable[Reading]) -> dict[str, Part]:
     """Return the parts that this sweep could identify, by slot."""
     found: dict[str, Part] = {}
+    before: Entity | None = None
     for reading in readings:
         entity = reading.entity
+        if entity is before:  # as nearly all are: a GPU has two hundred readings in a row
+            continue
+        before = entity
         if entity.kind == "gpu" and entity.pci and (entity.uuid or entity.serial):
             old = found.get(entity.pci, Part(entity.pci, None, None, None))
             found[entity.pci] = Part(
