@@ -97,6 +97,7 @@ def assess(
         incidents=tuple(incidents),
         gpus=tuple(devices.values()),
         notices=said + timeline.notices + rulebook.notices,
+        facts=facts,
     )
 
 

@@ -123,7 +123,10 @@ class Incident(NamedTuple):
 
 
 class Assessment(NamedTuple):
-    """All that was concluded from one set of sources.  Incidents come worst first."""
+    """All that was concluded from one set of sources.  Incidents come worst first.
+
+    `facts` are those of the node: text readings, and what log lines say of versions.
+    """
 
     node: str | None
     status: str
@@ -131,3 +134,4 @@ class Assessment(NamedTuple):
     incidents: tuple[Incident, ...]
     gpus: tuple[Device, ...]
     notices: tuple[str, ...]
+    facts: Mapping[str, str] = {}

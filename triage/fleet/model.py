@@ -30,7 +30,7 @@ class Part(NamedTuple):
     """One GPU as a sweep found it.
 
     `serial` or, where it is not told, `uuid` is who it is; `pci` is where it sits.
-    `facts` are its text readings (`gpu.vbios-version`), `numbers` its numeric ones.
+    `facts` are its text readings (`gpu.vbios`), `numbers` its numeric ones.
     """
 
     pci: str | None = None

@@ -6,4 +6,5 @@ from pathlib import Path
 
 REPORT = Path(__file__).parent / "report.v1.json"
 XID = Path(__file__).parent / "xid.v1.json"
-SCHEMAS = {"report": REPORT, "xid": XID}
+FLEET = Path(__file__).parent / "fleet-report.v1.json"
+SCHEMAS = {"report": REPORT, "xid": XID, "fleet-report": FLEET}

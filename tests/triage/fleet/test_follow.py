@@ -115,10 +115,10 @@ def test_a_firmware_image_is_counted_by_board() -> None:
     fleet = Fleet()
     for n in range(100):
         boards = [
-            part(2 * n, gpu_vbios_version="1"),
-            part(2 * n + 1, "0000:20:00.0", gpu_vbios_version="2" if n < 15 else "1"),
+            part(2 * n, gpu_vbios="1"),
+            part(2 * n + 1, "0000:20:00.0", gpu_vbios="2" if n < 15 else "1"),
         ]
-        boards = [p._replace(facts={"gpu.vbios-version": p.facts["gpu.vbios.version"]}) for p in boards]
+        boards = [p._replace(facts={"gpu.vbios": p.facts["gpu.vbios"]}) for p in boards]
         fleet.node(f"gpu-{n:04}", *boards)
         if n < 8:
             fleet.fails(f"gpu-{n:04}", "controller-halt", 3, "0000:20:00.0")

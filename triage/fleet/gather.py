@@ -1,0 +1,83 @@
+"""From the answers of nodes to a census: who stood how for how long, and each incident once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from triage.fleet.census import Census, Event, Stay
+from triage.fleet.model import ANSWERED, Answer, Json
+
+Places = Mapping[str, Mapping[str, str]]
+"""What an inventory knows of each node: rack, chassis, leaf and whatever else."""
+
+DAY = 86400.0
+
+
+def gather(answers: Iterable[Answer], places: Places | None = None) -> Census:
+    """Return the census of all answers; a node's later answers carry on from its earlier ones.
+
+    A fact that differs between two answers is taken to have been as the later one
+    says since the earlier one.  An answer without a time, or that heard no log, is in no rate.
+    """
+    places = places or {}
+    by_node: dict[str, list[Answer]] = {}
+    for answer in answers:
+        if answer.state == ANSWERED:
+            by_node.setdefault(answer.node, []).append(answer)
+    stays: list[Stay] = []
+    events: dict[tuple[str, str], Event] = {}
+    for node, said in by_node.items():
+        said.sort(key=lambda answer: answer.at or 0.0)
+        last = None
+        for answer in said:
+            for event in _events(node, answer):
+                events[node, event.fingerprint] = event  # the later answer knows more of the same incident
+            if answer.at is None:
+                continue
+            start, heard = _span(answer, last)
+            stays.append(Stay(node, start, answer.at, heard, {**answer.facts, **places.get(node, {})}, answer.gpus))
+            last = answer.at
+    begin = min((stay.start for stay in stays), default=0.0)
+    end = max((stay.end for stay in stays), default=0.0)
+    return Census(stays, events.values(), begin, end)
+
+
+def _span(answer: Answer, last: float | None) -> tuple[float, float]:
+    """Return since when the answer speaks, and for how many seconds of that the log was heard."""
+    assert answer.at is not None
+    if answer.heard is None:
+        return (answer.at if last is None else last), 0.0
+    start = answer.heard[0] if last is None else max(last, min(answer.heard[0], answer.at))
+    return min(start, answer.at), max(0.0, min(answer.heard[1], answer.at) - max(start, answer.heard[0]))
+
+
+def _events(node: str, answer: Answer) -> Iterable[Event]:
+    for incident in answer.incidents:
+        opened = epoch(incident.get("opened_at"))
+        if opened is None:
+            opened = answer.at
+        if opened is None:
+            continue
+        last = epoch(incident.get("last_seen_at"))
+        gpu: Json = (incident.get("where") or {}).get("gpu") or {}
+        yield Event(
+            node=node,
+            rule=str((incident.get("rule") or {}).get("id")),
+            at=opened,
+            last=opened if last is None else last,
+            fingerprint=f"{incident.get('fingerprint')}@{incident.get('opened_at')}",
+            incident=incident,
+            pci=gpu.get("pci"),
+            board=gpu.get("serial") or gpu.get("uuid"),
+        )
+
+
+def epoch(iso: object) -> float | None:
+    """Return an ISO 8601 time of a report in UTC epoch seconds, None if it is none."""
+    if not isinstance(iso, str):
+        return None
+    try:
+        return datetime.fromisoformat(iso.replace("Z", "+00:00")).timestamp()
+    except ValueError:
+        return None

@@ -1,0 +1,145 @@
+"""What one node's capture, log or bug report says, as the answer of that node.
+
+Each path is one node's; what cannot be read is an answer too, with its reason.
+Many paths are read by several processes, and come back in the order given.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from probes.model import LogRecord, Missing, Reading
+from triage import __version__
+from triage.fleet.model import ANSWERED, FAILED, Answer, Part
+from triage.model import Assessment
+from triage.report import text, to_report
+from triage.rulebook.model import Rulebook
+
+MOST_FACT = 256
+"""Characters of a fact."""
+FEW = 8
+"""Paths that one process reads as fast as several, for each of those must load the rules."""
+
+_rulebook: Rulebook | None = None
+
+
+def read_all(
+    paths: Sequence[str],
+    rulebook: Rulebook,
+    *,
+    root: Path | None,
+    overlays: Sequence[Path],
+    now: float,
+    tz_offset: float,
+    jobs: int | None = None,
+) -> Iterator[Answer]:
+    """Read every path as one node's, by up to `jobs` processes (as many as processors if None).
+
+    Args:
+        paths: files or folders.
+        rulebook: what to judge by; `root` and `overlays` say where another process finds the same.
+        root: the directory of the rulebook, None for the built-in one.
+        overlays: folders of site rules.
+        now: UTC epoch seconds.
+        tz_offset: seconds east of UTC of times without a zone.
+        jobs: most processes.
+    """
+    workers = min(jobs or os.cpu_count() or 1, max(1, len(paths) // FEW))
+    if workers == 1:
+        yield from (read_one(path, rulebook, now=now, tz_offset=tz_offset) for path in paths)
+        return
+    with ProcessPoolExecutor(workers, initializer=_load, initargs=(root, tuple(overlays))) as pool:
+        yield from pool.map(partial(_in_worker, now=now, tz_offset=tz_offset), paths, chunksize=4)
+
+
+def _load(root: Path | None, overlays: Sequence[Path]) -> None:
+    from triage.rulebook.cache import load
+
+    global _rulebook
+    _rulebook = load(root, overlays)
+
+
+def _in_worker(path: str, *, now: float, tz_offset: float) -> Answer:
+    assert _rulebook is not None
+    return read_one(path, _rulebook, now=now, tz_offset=tz_offset)
+
+
+def read_one(path: str, rulebook: Rulebook, *, now: float, tz_offset: float) -> Answer:
+    """Read one node's capture, log, bug report or folder of these; its name is what it says, else the file's."""
+    from triage.assess import assess
+    from triage.fastscan import FastIntake
+
+    hosts: dict[str, int] = {}
+
+    def watched(records: Iterator[LogRecord]) -> Iterator[LogRecord]:
+        for record in records:
+            if record.host is not None:
+                hosts[record.host] = hosts.get(record.host, 0) + 1
+            yield record
+
+    with FastIntake([path], rulebook=rulebook, now=now, tz_offset=tz_offset) as intake:
+        found = assess(
+            rulebook,
+            watched(iter(intake)),
+            lambda: intake.readings,
+            lambda: intake.sources,
+            node=lambda: intake.node or _most(hosts) or _stem(path),
+            now=lambda: now if intake.taken_at is None else intake.taken_at,
+            notices=lambda: intake.notices,
+            history=lambda: intake.history,  # type: ignore[return-value,arg-type]
+            begin=intake.begin,
+        )
+        taken_at, readings = intake.taken_at, intake.readings
+    return answer_of(found, readings, taken_at, rulebook, now=now)
+
+
+def answer_of(
+    found: Assessment, readings: Sequence[Reading], taken_at: float | None, rulebook: Rulebook, *, now: float
+) -> Answer:
+    """Return what was concluded of one node as its answer."""
+    node = text(found.node, MOST_FACT) or "-"
+    if not any(source.readable for source in found.sources):
+        reasons = [source.reason for source in found.sources if source.reason]
+        return Answer(node, FAILED, text(reasons[0]) if reasons else "nothing in it could be read")
+    heard = [(s.start, s.end) for s in found.sources if s.readable and s.kind == "kernel-log"]
+    known = [(start, end) for start, end in heard if start is not None and end is not None]
+    report = to_report(found, generated_at=taken_at or now, tool_version=__version__, causes=rulebook.causes)
+    return Answer(
+        node=node,
+        state=ANSWERED,
+        at=taken_at if taken_at is not None else max((end for _, end in known), default=None),
+        status=found.status,
+        facts={name: value[:MOST_FACT] for name, value in found.facts.items()},
+        gpus=_parts(found, readings),
+        incidents=tuple(report["incidents"]),
+        heard=(min(start for start, _ in known), max(end for _, end in known)) if known else None,
+        notices=tuple(notice for notice in report["notices"] if notice),
+    )
+
+
+def _parts(found: Assessment, readings: Sequence[Reading]) -> tuple[Part, ...]:
+    facts: dict[str | None, dict[str, str]] = {}
+    numbers: dict[str | None, dict[str, float]] = {}
+    for reading in readings:
+        if reading.entity.kind != "gpu" or isinstance(reading.value, Missing):
+            continue
+        if isinstance(reading.value, str):
+            facts.setdefault(reading.entity.pci, {})[reading.name] = reading.value[:MOST_FACT]
+        else:
+            numbers.setdefault(reading.entity.pci, {})[reading.name] = float(reading.value)
+    return tuple(
+        Part(d.pci, d.uuid, d.serial, d.index, d.name, facts.get(d.pci, {}), numbers.get(d.pci, {})) for d in found.gpus
+    )
+
+
+def _most(hosts: Mapping[str, int]) -> str | None:
+    return max(sorted(hosts), key=hosts.__getitem__, default=None)
+
+
+def _stem(path: str) -> str:
+    name = os.path.basename(os.path.normpath(path))
+    return name.partition(".")[0] or name
