@@ -98,12 +98,17 @@ def _kept(
             who, where = turned(pair)
             if len(places.get(who, ())) >= hypothesis.at_least:
                 hits.setdefault((rule, who), {})[where] = events
+        often = sum(map(seats.count, pairs.values()))
         for (of, who), found in hits.items():
             if of == rule:
-                times = [seats.heard.get(turned((who, place)), 0.0) for place in places[who]]
-                rate = max(len(pairs) - len(found), 0.5) / max(seats.whole - sum(times), 1.0)
-                # The first one chose the board; only the others are a surprise.
-                chances[rule, who] = chance.poisson_at_least(len(found) - 1, rate * (sum(times) - min(times)))
+                heard = {place: seats.heard.get(turned((who, place)), 0.0) for place in places[who]}
+                own = {place: seats.count(events) for place, events in found.items()}
+                rate = max(often - sum(own.values()), 0.5) / max(seats.whole - sum(heard.values()), 1.0)
+                # Where it came first chose the board; only the others are a surprise.
+                first = min(found, key=lambda place: found[place][0].at)
+                elsewhere = sum(own.values()) - own[first]
+                time = sum(heard.values()) - heard.get(first, 0.0)
+                chances[rule, who] = chance.poisson_at_least(elsewhere, rate * time)
     sure = chance.corrected(chances)
     for (rule, who), found in sorted(hits.items()):
         if len(found) >= hypothesis.at_least and sure[rule, who] <= alpha:
