@@ -99,8 +99,10 @@ def fleet(nodes: int, seed: int = 1) -> Made:
         for gpu, board in enumerate(made.boards[node]):
             if board.facts["gpu.vbios"] == "96.00.89" and rnd.random() < 0.05:
                 made.fails(node, gpu, "controller-halt", rnd.uniform(0, SWEEPS[-1]), "vbios")
-    for _ in range(max(1, nodes // 250)):
-        _swap(made, nodes, bad_rack)
+    pairs = max(1, nodes // 250)
+    apart = rnd.sample([node for node in range(nodes) if node // RACK != bad_rack], 2 * pairs)
+    for here, there in zip(apart[:pairs], apart[pairs:], strict=True):
+        _swap(made, here, there)
     answers = [
         _answer(made, sweep, node, node in rolled, users[node]) for sweep in SWEEPS for node in range(nodes)
     ]  # fmt: skip
@@ -110,9 +112,8 @@ def fleet(nodes: int, seed: int = 1) -> Made:
     return Made(answers, places, made.truth)
 
 
-def _swap(made: _Maker, nodes: int, bad_rack: int) -> None:
+def _swap(made: _Maker, here: int, there: int) -> None:
     """A board fails twice, is put into another node on day 20, and fails there."""
-    here, there = made.rnd.sample([node for node in range(nodes) if node // RACK != bad_rack], 2)
     gpu, other = made.gpu(), made.gpu()
     for day in (4.0, 15.0):
         made.fails(here, gpu, "gpu-off-bus", day + made.rnd.random(), "board")
