@@ -25,8 +25,8 @@ def test_the_shipped_file_is_sound() -> None:
     [
         (
             "supports: {driver.firmware: strong}",
-            "supports: {driver.firmwear: strong}",
-            "unknown cause 'driver.firmwear'",
+            "supports: {driver.firmvare: strong}",
+            "unknown cause 'driver.firmvare'",
         ),
         ("ref: [titan]", "ref: [titanic]", "unknown reference 'titanic'"),
         ("    within: 3d\n", "", "after-driver-change: changed needs within"),
