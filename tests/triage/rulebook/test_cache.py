@@ -1,0 +1,150 @@
+"""A rulebook that is kept judges as the one that is loaded, and is never older than its files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probes.model import LogRecord
+from triage.assess import assess
+from triage.rulebook import cache, load
+from triage.rulebook.model import Rulebook
+from triage.rulebook.problems import RulebookError
+
+DAY = 86400.0
+RECORDS = [
+    LogRecord(
+        "NVRM: loading NVIDIA UNIX x86_64 Kernel Module  525.85.12  Sat Jan 28 02:10:06 UTC 2023", at=1.0, line=1
+    ),
+    LogRecord("NVRM: Xid (PCI:0000:4e:00): 48, pid=1, name=x, DBE (double bit error) ECC Error", at=90.0, line=2),
+    LogRecord(
+        "NVRM: Xid (PCI:0000:61:00): 119, pid=9, name=nvidia-smi, Timeout waiting for RPC from GSP!", at=99.0, line=3
+    ),
+    LogRecord("NVRM: Xid (PCI:0000:4e:00): 79, pid=1, name=x, GPU has fallen off the bus.", at=100.0, line=4),
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A copy of the rules, to be changed."""
+    return Path(shutil.copytree(load.RULES, tmp_path / "rules"))
+
+
+def plain(book: Rulebook) -> Rulebook:
+    """A rulebook without what only authors need, and without what the cache adds."""
+    return book._replace(
+        rules=tuple(rule._replace(tests=()) for rule in book.rules),
+        signals=tuple(pattern._replace(examples=(), counterexamples=()) for pattern in book.signals),
+        sieves=(),
+    )
+
+
+def kept_files(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
+
+
+def test_what_is_kept_is_what_was_loaded(folder: Path) -> None:
+    """Value for value, the first time and from then on."""
+    whole = plain(load.load())
+    first, again = cache.load(folder=folder), cache.load(folder=folder)
+
+    assert whole == plain(first)
+    assert whole == plain(again)
+    assert first == again
+    assert 1 == len(kept_files(folder))
+
+
+def test_it_judges_the_same(folder: Path) -> None:
+    """To the last digit."""
+    cache.load(folder=folder)
+    books = (load.load(), cache.load(folder=folder))
+    loaded, kept = (assess(book, RECORDS, [], [], node="n", now=200.0) for book in books)
+
+    assert loaded.incidents
+    assert loaded == kept
+
+
+def test_a_changed_rule_is_seen_at_once(root: Path, folder: Path) -> None:
+    """The key is made of what is in the files."""
+    before = cache.load(root, folder=folder)
+    rule = root / "gpu-off-bus.yaml"
+    rule.write_text(rule.read_text().replace("severity: critical", "severity: warning", 1))
+    after = cache.load(root, folder=folder)
+
+    assert before.digest != after.digest
+    assert "warning" == next(rule.severity for rule in after.rules if rule.id == "gpu-off-bus")
+
+
+def test_a_rulebook_with_a_mistake_is_refused_every_time(root: Path, folder: Path) -> None:
+    """And never kept."""
+    rule = root / "gpu-off-bus.yaml"
+    rule.write_text(rule.read_text().replace("severity: critical", "severity: dreadful", 1))
+    for _ in range(2):
+        with pytest.raises(RulebookError, match="dreadful"):
+            cache.load(root, folder=folder)
+
+    assert [] == kept_files(folder)
+
+
+def test_a_change_of_a_site_ends_on_its_day(tmp_path: Path, folder: Path) -> None:
+    """Though no file has changed."""
+    site = tmp_path / "site"
+    site.mkdir(mode=0o755)
+    (site / "quiet.yaml").write_text(
+        "schema: 1\nextends: gpu-off-bus\nwhy: Ours.\nuntil: 2027-01-01\nset: {severity: info}\n"
+    )
+
+    def severity(day: float) -> str:
+        book = cache.load(None, [site], now=day * DAY, folder=folder)
+        return next(rule.severity for rule in book.rules if rule.id == "gpu-off-bus")
+
+    assert ["info", "critical", "info"] == [severity(20_000), severity(21_000), severity(20_000)]
+
+
+def test_a_file_that_was_tampered_with_is_not_believed(folder: Path) -> None:
+    """The rules are loaded as ever."""
+    cache.load(folder=folder)
+    (name,) = kept_files(folder)
+    path = folder / name
+    path.write_bytes(path.read_bytes().replace(b"critical", b"harmless"))
+
+    assert plain(load.load()) == plain(cache.load(folder=folder))
+
+
+def test_only_a_few_are_kept(root: Path, folder: Path) -> None:
+    """Whoever writes rules all day does not fill the disk."""
+    causes = root / "causes.yaml"
+    for number in range(cache.KEPT + 3):
+        causes.write_text(causes.read_text() + f"# {number}\n")
+        cache.load(root, folder=folder)
+
+    assert cache.KEPT == len(kept_files(folder))
+
+
+def test_without_a_cache_rules_are_loaded_as_ever(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No home, or one that cannot be written."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", "nowhere")
+    assert plain(load.load()) == plain(cache.load())
+    blocked = tmp_path / "file"
+    blocked.touch()
+
+    assert plain(load.load()) == plain(cache.load(folder=blocked))
+
+
+@given(st.binary(max_size=400))
+def test_bytes_that_say_no_rulebook_are_none(body: bytes) -> None:
+    """Whatever they say."""
+    import marshal
+
+    assert cache.unpacked(body[:1] and b"N" + body) is None
+    assert cache.unpacked(marshal.dumps(((1, (body,), ()), (0, (1, 2), (5,))))) is None
