@@ -7,8 +7,10 @@ Many paths are read by several processes, and come back in the order given.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
@@ -52,8 +54,16 @@ def read_all(
     if workers == 1:
         yield from (read_one(path, rulebook, now=now, tz_offset=tz_offset) for path in paths)
         return
+    told = 0
     with ProcessPoolExecutor(workers, initializer=_load, initargs=(root, tuple(overlays))) as pool:
-        yield from pool.map(partial(_in_worker, now=now, tz_offset=tz_offset), paths, chunksize=4)
+        try:
+            for answer in pool.map(partial(_in_worker, now=now, tz_offset=tz_offset), paths, chunksize=4):
+                told += 1
+                yield answer
+        except BrokenProcessPool:
+            # Which of them it was cannot be told; those that were not answered may be read again.
+            why = "the process that read it ended (out of memory?); read it by itself: gpu-triage explain FILE"
+            yield from (Answer(_stem(path), FAILED, why) for path in paths[told:])
 
 
 def _load(root: Path | None, overlays: Sequence[Path]) -> None:
@@ -69,7 +79,23 @@ def _in_worker(path: str, *, now: float, tz_offset: float) -> Answer:
 
 
 def read_one(path: str, rulebook: Rulebook, *, now: float, tz_offset: float) -> Answer:
-    """Read one node's capture, log, bug report or folder of these; its name is what it says, else the file's."""
+    """Read one node's capture, log, bug report or folder of these; its name is what it says, else the file's.
+
+    Whatever is wrong with it is its answer, so that one node does not keep the others from being read.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            return Answer(_stem(path), FAILED, "neither a file nor a folder; give a capture, a log or a folder of them")
+        return _read(path, rulebook, now, tz_offset)
+    except OSError as error:
+        return Answer(_stem(path), FAILED, f"{error.strerror or error}")
+    except Exception as error:  # a mistake of ours
+        what = " ".join(str(error).split())[:200]
+        return Answer(_stem(path), FAILED, f"internal error, {type(error).__name__}: {what}; please report it")
+
+
+def _read(path: str, rulebook: Rulebook, now: float, tz_offset: float) -> Answer:
     from triage.assess import assess
     from triage.fastscan import FastIntake
 
