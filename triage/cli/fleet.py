@@ -28,6 +28,9 @@ examples:
 verbs:
   report     what the captures or logs of many nodes say together: does a fault follow
              the driver, the firmware, the board, the seat, the rack or the job?
+
+exit codes:
+{exits}
 """
 
 
@@ -36,7 +39,7 @@ def main(words: Sequence[str]) -> int:
     if not words:
         raise Refused("fleet: say what to do: report (see `gpu-triage fleet --help`)")
     if words[0] in ("-h", "--help"):
-        output.write(OVERVIEW)
+        output.write(OVERVIEW.format(exits="\n".join(f"  {line}" for line in EXITS.strip().splitlines())))
         return DONE
     if words[0] != "report":
         raise Refused(f"fleet: unknown verb '{words[0]}'; it is report (see `gpu-triage fleet --help`)")
