@@ -153,7 +153,7 @@ def _programs() -> dict[str, list[str]]:
         if (here / peer).exists():
             programs[name] = [str(here / peer), *rest]
         else:
-            print(f"SKIPPED: {peer} is not installed here; install the dev dependencies", file=sys.stderr)
+            print(f"SKIPPED: {peer} is not installed beside this Python: pip install nvitop gpustat", file=sys.stderr)
     return programs
 
 
