@@ -27,6 +27,8 @@ from triage.unfit import SPEAKS_OF_IT, broken, refused, unfit
 
 KIND = "kernel-log"
 DAY = 86400.0
+LIVE_RING = "/proc/kmsg"
+"""The kernel's log as its one daemon reads it: each line is given once."""
 
 STEP_BACK = 300.0
 """Seconds by which the wall clock may fall behind the time since boot: at boot, old messages are stamped late."""
@@ -329,6 +331,9 @@ class Intake:
             status = os.stat(path)
             if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
                 taken.reason = "a device, not a log; save what dmesg prints to a file, or pipe it in"
+                return
+            if os.path.realpath(path) == LIVE_RING:
+                taken.reason = "reading it takes the lines from whoever else reads it, and never ends; pipe dmesg in"
                 return
             identity = (status.st_dev, status.st_ino)
             if stat.S_ISREG(status.st_mode):

@@ -194,6 +194,7 @@ def test_what_cannot_be_opened_is_refused_with_a_remedy(tmp_path: Path) -> None:
     assert "no such file" in refused(tmp_path / "missing")
     assert "no files" in refused(tmp_path / "empty")
     assert "device" in refused("/dev/zero")
+    assert "pipe dmesg in" in refused("/proc/kmsg")
     assert "cannot be opened" in refused("a\0b")
     assert "no standard input" in refused("-")
 

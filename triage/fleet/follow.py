@@ -167,7 +167,8 @@ class Facts:
             heard: dict[str, float] = {}
             for unit, value, seconds in self._of_stay(stay, hypothesis):
                 heard[value] = heard.get(value, 0.0) + seconds
-                units.setdefault(value, set()).add(unit)
+                if seconds > 0:  # who was not heard cannot have been seen to be well
+                    units.setdefault(value, set()).add(unit)
             rows += [Row(number, value, seconds) for value, seconds in heard.items()]
         by_value: dict[str, float] = {}
         for row in rows:

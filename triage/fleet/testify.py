@@ -98,8 +98,9 @@ def _followed(findings: Findings, event: Event) -> Iterable[Evidence]:
         elif value is not None and hypothesis.otherwise is not None:
             counts = tally(facts, hypothesis, event.rule, value)
             if counts.units >= findings.hypotheses.enough and counts.lift < hypothesis.lift:
+                unit = "nodes" if hypothesis.unit == "node" else "GPUs"
                 why = (
-                    f"{counts.affected} of {counts.units} with {hypothesis.named} {value} show it,"
+                    f"{counts.affected} of {counts.units} {unit} with {hypothesis.named} {value} show it,"
                     f" {counts.affected_elsewhere} of {counts.units_elsewhere} others. {hypothesis.otherwise.why}"
                 )
                 yield Evidence(hypothesis.id, hypothesis.group, "quiet", hypothesis.otherwise.points, {}, why)
