@@ -210,7 +210,7 @@ def _absent(clause: Absent, case: Case) -> Answer:
 
 def _spread(clause: Spread, case: Case) -> Answer:
     if clause.across == "node" or clause.lift is not None:
-        return Answer("unknown", "one node cannot answer this; sweep the fleet")
+        return Answer("unknown", "one node cannot answer this; ask the fleet (gpu-triage fleet report)")
     everywhere = selected(
         clause.select._replace(trigger=False) if clause.select.trigger else clause.select, case.timeline
     )

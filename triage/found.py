@@ -55,7 +55,8 @@ def together(all_found: Sequence[Found]) -> tuple[list[Reading], list[str]]:
     if len(nodes) > 1:
         others = ", ".join(found.origin for found in told if found.node not in (None, nodes[0]))
         notices.append(
-            f"{others}: of another node than {nodes[0]}, so its readings were left out; explain it by itself"
+            f"{others}: of another node than {nodes[0]}, so its readings were left out;"
+            " explain it by itself, or ask `gpu-triage fleet report`"
         )
         told = [found for found in told if found.node in (None, nodes[0])]
     newest: dict[tuple[object, ...], Reading] = {}

@@ -199,7 +199,7 @@ def test_what_only_the_fleet_knows_is_unknown_here() -> None:
     """One node cannot tell a board from a driver version."""
     clause = Spread(Select(trigger=True), "node", 3600.0, at_least=3, lift=3.0)
 
-    assert ("unknown", "one node cannot answer this; sweep the fleet") == ask(clause, XID)[:2]
+    assert ("unknown", "one node cannot answer this; ask the fleet (gpu-triage fleet report)") == ask(clause, XID)[:2]
 
 
 def test_facts_are_compared_as_globs() -> None:

@@ -35,4 +35,7 @@ def test_readings_of_another_node_are_left_out_and_that_is_said() -> None:
     readings, notices = together([found("n", ("a", 1, 1.0)), found("m", ("a", 2, 2.0))])
 
     assert [1] == [reading.value for reading in readings]
-    assert ["file of m: of another node than n, so its readings were left out; explain it by itself"] == notices
+    assert [
+        "file of m: of another node than n, so its readings were left out;"
+        " explain it by itself, or ask `gpu-triage fleet report`"
+    ] == notices
