@@ -518,7 +518,7 @@ def test_one_broken_file_does_not_make_its_names_unknown_elsewhere(broken: Broke
 
 
 def test_broken_causes_do_not_make_every_cause_unknown(broken: Broken) -> None:
-    (problem,) = broken("causes.yaml", ("cap: 0.98", "cap: 97"))
+    (problem,) = broken("causes.yaml", ("cap: 0.97", "cap: 97"))
     assert "rules/causes.yaml:7:55: 'cap' in verdict is 97, more than 1" == problem
 
 
