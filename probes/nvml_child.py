@@ -263,22 +263,34 @@ def _branch(version: Answer) -> int:
     return int(head) if head.isdigit() else 0
 
 
-def sweep(line: Line, skip: Sequence[int]) -> None:
-    """Ask everything of the table of every GPU but those in `skip`."""
+def connect(line: Line) -> Optional[tuple[Bindings, int]]:
+    """Start NVML and count its GPUs; None if it cannot be used, which then was told."""
     line.begin(None, "import-pynvml")
     try:
         module = importlib.import_module("pynvml")
     except ImportError as failure:
         line.say("fatal", "BINDINGS_NOT_INSTALLED", plain(str(failure)))
-        return
+        return None
     nvml = Bindings(module)
     started = nvml.ask(line, None, Call((("nvmlInit", ""),), ()), ())
     count = nvml.ask(line, None, Call((("nvmlDeviceGetCount", ""),), ()), ()) if started is None else started
-    if isinstance(count, int) and count > MAX_GPUS:
-        count = GARBAGE
-    if isinstance(count, Missing):
-        line.say("fatal", error_name(nvml, count), count.reason)
+    if isinstance(count, int) and count <= MAX_GPUS:
+        return nvml, count
+    refuse(nvml, line, count if isinstance(count, Missing) else GARBAGE)
+    return None
+
+
+def refuse(nvml: Bindings, line: Line, why: Missing) -> None:
+    """Tell that NVML cannot be used."""
+    line.say("fatal", error_name(nvml, why), why.reason)
+
+
+def sweep(line: Line, skip: Sequence[int]) -> None:
+    """Ask everything of the table of every GPU but those in `skip`."""
+    opened = connect(line)
+    if opened is None:
         return
+    nvml, count = opened
     line.say("count", count)
     branch = 0
     for call in NODE_CALLS:
@@ -291,7 +303,7 @@ def sweep(line: Line, skip: Sequence[int]) -> None:
     line.read(None, CPER.name, _error_records(nvml, line), CPER.unit)
     # All GPUs are opened and named before any is examined, so that one that
     # hangs later can be named, and so can those that were not reached.
-    asked = [gpu for gpu in range(int(count)) if gpu not in skip]  # type: ignore[call-overload]
+    asked = [gpu for gpu in range(count) if gpu not in skip]
     handles = [(gpu, _open(nvml, line, gpu)) for gpu in asked]
     for gpu, handle in handles:
         if handle is not None:

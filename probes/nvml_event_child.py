@@ -18,15 +18,14 @@ A `begin` of nvmlEventSetWait_v2 comes every second, and is the sign of life.
 
 from __future__ import annotations
 
-import importlib
 import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from probes.model import NOT_SUPPORTED, Missing
-from probes.nvml_bindings import GARBAGE, Bindings, Line, plain
-from probes.nvml_child import MAX_GPUS, die_with_parent, error_name, identity
+from probes.nvml_bindings import Bindings, Line
+from probes.nvml_child import connect, die_with_parent, identity, refuse
 from probes.nvml_shapes import Call
 
 KINDS: Mapping[str, str] = {
@@ -51,22 +50,15 @@ _PAUSE = 0.5  # seconds after a wait that failed, so that one that fails at once
 
 def listen(line: Line) -> None:
     """Register for everything and tell what happens, for ever."""
-    line.begin(None, "import-pynvml")
-    try:
-        module = importlib.import_module("pynvml")
-    except ImportError as failure:
-        line.say("fatal", "BINDINGS_NOT_INSTALLED", plain(str(failure)))
+    opened = connect(line)
+    if opened is None:
         return
-    nvml = Bindings(module)
-    started = nvml.ask(line, None, Call((("nvmlInit", ""),), ()), ())
-    count = nvml.ask(line, None, Call((("nvmlDeviceGetCount", ""),), ()), ()) if started is None else started
-    waiting = nvml.ask(line, None, Call((("nvmlEventSetCreate", ""),), ()), ()) if isinstance(count, int) else count
-    if isinstance(count, int) and count > MAX_GPUS:
-        waiting = GARBAGE
-    if isinstance(waiting, Missing) or not isinstance(count, int):
-        reason = waiting if isinstance(waiting, Missing) else GARBAGE
-        line.say("fatal", error_name(nvml, reason), reason.reason)
+    nvml, count = opened
+    waiting = nvml.ask(line, None, Call((("nvmlEventSetCreate", ""),), ()), ())
+    if isinstance(waiting, Missing):
+        refuse(nvml, line, waiting)
         return
+    module = nvml.module
     kinds = {getattr(module, name): kind for name, kind in KINDS.items() if isinstance(getattr(module, name, 0), int)}
     kinds.pop(0, None)
     owners = {}
