@@ -339,6 +339,8 @@ def _fold(opened: Sequence[tuple[Incident, Case]]) -> list[Incident]:
 def _explains(one: tuple[Incident, Case], other: tuple[Incident, Case]) -> bool:
     cause, symptom = one[1], other[1]
     names = cause.rule.explains
+    if symptom.rule.yields and not cause.rule.yields:
+        names = (*names, symptom.rule.id)
     if not names or not cause.triggers or not symptom.triggers:
         return False
     if cause.pci and symptom.pci and not same_device(cause.pci, symptom.pci) and symptom.rule.scope == "gpu":

@@ -204,6 +204,8 @@ class Scanner:
         return found
 
     def _search(self, chosen: _Set, record: LogRecord, text: str, hits: Sequence[int]) -> Iterator[_Told]:
+        rest: list[_Told] = []
+        read = False
         for index in hits:
             pattern = chosen.patterns[index]
             if pattern.programs and record.identifier not in pattern.programs and not record.pasted:
@@ -211,7 +213,14 @@ class Scanner:
             fields = _fields(pattern.match, text) if text.isascii() else _groups(chosen.match(index, text))
             if fields is None:  # it was only sieved
                 continue
-            yield signal_name(pattern.id), _address(pattern, fields), self._known(fields)
+            told = signal_name(pattern.id), _address(pattern, fields), self._known(fields)
+            if pattern.rest:
+                rest.append(told)
+            else:
+                read = True
+                yield told
+        if not read:
+            yield from rest
 
     def _known(self, fields: dict[str, str]) -> Mapping[str, str]:
         """Add what the catalogue knows of a code and what its text says, so that rules can ask for either."""

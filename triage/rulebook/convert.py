@@ -110,6 +110,7 @@ class RuleReader:
             tests=tuple(self._test(entry, at(self._path, mark)) for entry, mark in _members(root.get("tests", ()))),
             place=document.place(),
             lasts=seconds(root["lasts"]) if "lasts" in root else None,
+            yields=root.get("yields", False),
         )
 
     def _report(self, place: Place, message: str) -> None:

@@ -244,6 +244,7 @@ def _pattern(document: Document, index: int) -> SignalPattern:
         examples=tuple(entry["examples"]),
         counterexamples=tuple(entry.get("counterexamples", ())),
         place=document.place("signals", index),
+        rest=entry.get("rest", False),
     )
 
 

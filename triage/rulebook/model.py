@@ -229,7 +229,8 @@ class Rule(NamedTuple):
     """One rule file.
 
     `lasts` is how long after its last line an incident is still open on a live
-    node; None means until the node is rebooted.
+    node; None means until the node is rebooted.  `yields` says that any other
+    incident at that time explains it.
     """
 
     id: str
@@ -250,6 +251,7 @@ class Rule(NamedTuple):
     tests: tuple[RuleTest, ...]
     place: Place
     lasts: float | None = None
+    yields: bool = False
 
 
 class SignalPattern(NamedTuple):
@@ -257,7 +259,8 @@ class SignalPattern(NamedTuple):
 
     `source` is kernel (only records the kernel wrote), service (only records of
     the programs in `programs`, all if empty) or any.  `device` names the group
-    that holds the PCI address.
+    that holds the PCI address.  With `rest` it counts only where no other pattern
+    reads the line.
     """
 
     id: str
@@ -269,6 +272,7 @@ class SignalPattern(NamedTuple):
     examples: tuple[str, ...]
     counterexamples: tuple[str, ...]
     place: Place
+    rest: bool = False
 
 
 class Sieve(NamedTuple):
