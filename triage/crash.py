@@ -13,10 +13,11 @@ means something together.  The result is one signal named `crash` with fields
 - `by`: head, rip, path, frame, work or task, whichever told
 - `wait`: for a hung task, the first function that is not the scheduler's: a lock, or the work itself
 - `frames`: the modules of all reliable frames, outermost last, comma separated
+- `left_overs`: the modules that frames marked `?` name, comma separated
 - `symbol`, `comm`, `task`, `path`, `taint`: as printed
 - `panic`: yes, if the kernel gave up
 
-Frames marked `?` are left-overs on the stack and never blame anyone.
+Frames marked `?` are left-overs on the stack and never name the `module`.
 """
 
 from __future__ import annotations
@@ -45,11 +46,13 @@ _TAINT = re.compile(r"Tainted: ((?:[A-Z] *)+)")
 _PATH = re.compile(r"(?:at |in )((?:[\w.-]+/)+[\w.-]+\.[chS])")
 # Code of the kernel that finds what other code has broken.
 _DETECTOR = re.compile(
-    r"(?:lib/(?:refcount|list_debug|usercopy|kobject|debugobjects)|mm/(?:slub|slab|usercopy)|kernel/locking/\w+)\.c|include/"
+    r"(?:lib/(?:refcount|list_debug|usercopy|kobject|debugobjects)|mm/(?:slub|slab|usercopy)|kernel/locking/\w+"
+    r"|fs/(?:proc/generic|sysfs/\w+|kernfs/dir))\.c|include/"
 )
 _FINDER = re.compile(
     r"refcount_warn_saturate|__list_\w+_valid|usercopy_abort|kmem_cache_|__?slab_|slab_err|object_err|print_trailer"
     r"|dump_stack|panic|kfree|___?slab|check_slab|free_to_partial|on_freelist|alloc_debug|free_debug|__warn|report_bug"
+    r"|proc_register|sysfs_warn_dup"
 )
 _SCHEDULER = re.compile(
     r"_*(?:schedule|context_switch|preempt_schedule|io_schedule|wait_for_common|wait_for_completion)"
@@ -121,6 +124,7 @@ class _Crash:
         self._modules = modules
         self._fields: dict[str, str] = {"kind": kind}
         self._frames: list[tuple[str, str]] = []
+        self._left_overs: dict[str, None] = {}
         self._rip: str | None = None
 
     def head(self, head: Signal, kind: str) -> None:
@@ -144,8 +148,12 @@ class _Crash:
         elif not rip and "+" in message and "/" in message and "Code:" not in message:
             for unreliable, symbol, module in _FRAME.findall(message):
                 self.body += 1
-                if not unreliable and len(self._frames) < MAX_FRAMES and not _FINDER.match(symbol):
+                if len(self._frames) >= MAX_FRAMES or _FINDER.match(symbol):
+                    continue
+                if not unreliable:
                     self._frames.append((symbol, self._name(symbol, module or None) or "kernel"))
+                elif module:
+                    self._left_overs.setdefault(module.replace("-", "_"))
         for name, regex in (("comm", _COMM), ("taint", _TAINT), ("path", _PATH), ("comm", _NOTE), ("work", _WORK)):
             found = regex.search(message)
             if found:
@@ -184,6 +192,7 @@ class _Crash:
         waits = (symbol for symbol, _ in self._frames if not _SCHEDULER.match(symbol))
         fields["wait"] = next(waits, "") if fields["kind"] == "hung-task" else ""
         fields["frames"] = ",".join(dict.fromkeys(module for _, module in self._frames))
+        fields["left_overs"] = ",".join(self._left_overs)
         return Signal("crash", None, fields, self.record)
 
     def _name(self, symbol: str, module: str | None) -> str | None:
