@@ -33,6 +33,7 @@ from probes.records_text import (
     plain,
 )
 from probes.records_time import Clock
+from probes.records_wrapped import unwrapped
 
 __all__ = ["CutLine", "Tally", "parse_journal_json", "parse_kmsg", "parse_lines"]
 
@@ -188,7 +189,7 @@ class _Reader:
         self._number += 1
         if self._export is not None or _EXPORT.match(raw):
             return self._feed_export(raw)
-        line = plain(decode(raw[:LINE_CAP], self._tally)).rstrip("\r\n")
+        line = unwrapped(plain(decode(raw[:LINE_CAP], self._tally)).rstrip("\r\n"))
         if self._number == 1:
             line = line.lstrip("\ufeff")
         bare = line.strip()

@@ -66,6 +66,8 @@ _TAGGED = re.compile(
 )
 _KERNEL_TAG = re.compile(r"(?:NVRM|nvidia[\w-]*|pcieport|nouveau|amdgpu|mlx5_\w+|watchdog|BUG|INFO|RIP|mce|EDAC|ACPI)$")
 _UPTIME = re.compile(r"\[\s*(\d{1,10})\.(\d{1,9})\]" + _CALLER + r"\s?")
+_CARRIED = re.compile(r"std(?:out|err) [FP] ")
+"""What a container's runtime puts before a line (Kubernetes CRI)."""
 _REPEATED = re.compile(r"message repeated \d+ times: \[ ?(.*)\]$", re.S)
 _OCTAL = re.compile(r"#(0[0-3][0-7]|177)")
 _JOURNAL_HOST = re.compile(
@@ -258,6 +260,12 @@ class Shapes:
             caller = _CALLER_FIRST.match(text)  # dmesg --time-format=iso
             text = text[caller.end() :] if caller else text
             return Head(text, at, level=level, injected=bool(priority) and int(priority) > 7)
+        carried = _CARRIED.match(text)
+        if carried:
+            message, monotonic = _kernel_text(text[carried.end() :])
+            if monotonic is not None:
+                return Head(message, at, monotonic)
+            text = message
         return _proven(self._tagged(at, text, level), priority)
 
     def _full(self, found: re.Match[str]) -> Optional[Head]:
