@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 
 _LOGFMT = re.compile(
-    r'(?:(?:time|ts)="?(\d{4}-\d\d-\d\dT[\d:.]{8,18}(?:Z|[+-]\d\d:?\d\d)?)"? )?level=[a-z]{1,9} (?:[\w.]{1,32}=\S{1,64} ){0,4}'
-    r'msg="((?:[^"\\]|\\.)*)"'
+    r'(?:(?:time|ts)="?(\d{4}-\d\d-\d\dT[\d:.]{8,18}(?:Z|[+-]\d\d:?\d\d)?)"? )?'
+    r'level=[a-z]{1,9} (?:[\w.]{1,32}=\S{1,64} ){0,4}msg="((?:[^"\\]|\\.)*)"'
 )
 _FIELD = "MESSAGE="
 _ESCAPES = {"n": " ", "t": " ", "r": ""}
