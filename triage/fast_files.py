@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 from probes.model import LogRecord
 from triage.fastscan import FastIntake, large
-from triage.intake import _Input as Input
 from triage.model import Signal
 from triage.rulebook.model import Rulebook
 from triage.scanner import Scanner
+from triage.taken import Input
 from triage.timeline import Spans, build
 
 PATIENCE = 0.3

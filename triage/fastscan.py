@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from probes.model import LogRecord
 from triage.fast_reader import SteadyReader
-from triage.intake import STEP_BACK, Intake
-from triage.intake import _Input as Input
+from triage.intake import Intake
 from triage.streams import Damaged, as_utf8, cut_line, line_start
+from triage.taken import STEP_BACK, Input
 
 if TYPE_CHECKING:
     from pathlib import Path
