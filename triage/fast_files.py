@@ -45,7 +45,7 @@ class _Stopped(Exception):
     """The reading was called off."""
 
 
-_given: list[Any] = []  # of a worker: rulebook, now, zone, whether to stop, bytes read and records found by all
+_given: list[Any] = []  # of a worker: rulebook, now, zone, window, whether to stop, bytes read and records found by all
 
 
 def _begin(*given: Any) -> None:
@@ -54,7 +54,7 @@ def _begin(*given: Any) -> None:
 
 
 def _read(path: str) -> _Read:
-    rulebook, now, tz_offset, stop, read = _given
+    rulebook, now, tz_offset, window, stop, read = _given
     told = [0, 0]
 
     def watch(*figures: int) -> None:
@@ -65,7 +65,7 @@ def _read(path: str) -> _Read:
         if stop.is_set():
             raise _Stopped
 
-    intake = FastIntake([path], rulebook=rulebook, now=now, tz_offset=tz_offset, progress=watch)
+    intake = FastIntake([path], rulebook=rulebook, now=now, tz_offset=tz_offset, window=window, progress=watch)
     scanner, spans = Scanner(rulebook), Spans()
     intake.begin(scanner, spans)
     crash_open = [False]
@@ -97,7 +97,7 @@ class ManyIntake(FastIntake):
         context: Any = get_context("spawn" if "numpy" in sys.modules else None)
         self._stop = context.Event()
         self._read: Any = context.Array("q", 2)
-        given = (rulebook, now, rest.get("tz_offset", 0.0), self._stop, self._read)
+        given = (rulebook, now, rest.get("tz_offset", 0.0), rest.get("window"), self._stop, self._read)
         self._pool = ProcessPoolExecutor(min(jobs, len(worth)), context, _begin, given)
         self._futures = {path: self._pool.submit(_read, path) for path in worth}
         self._last = paths[-1] if paths.count(paths[-1]) == 1 else None

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from triage.rulebook.model import Rulebook
     from triage.scanner import Scanner
     from triage.timeline import Spans
+    from triage.window import Window
 
 SLOW_START = 1 << 19
 """Bytes of each input that are read the slow way, so that small logs need not load the engine."""
@@ -81,11 +82,12 @@ class FastIntake(Intake):
         now: float,
         tz_offset: float = 0.0,
         stdin: BinaryIO | None = None,
+        window: Window | None = None,
         cache: Path | None = None,
         progress: Callable[[int, int], None] | None = None,
         slow_start: int = SLOW_START,
     ) -> None:
-        super().__init__(paths, now=now, tz_offset=tz_offset, stdin=stdin)
+        super().__init__(paths, now=now, tz_offset=tz_offset, stdin=stdin, window=window)
         self._patterns = tuple(signal.match for signal in rulebook.signals)
         self._cache = cache
         self._finders: dict[bool, Find] = {}

@@ -25,12 +25,14 @@ from triage.sections.recognise import Given, reader_of
 from triage.streams import Damaged, as_utf8, blocks, lines
 from triage.taken import Input
 from triage.unfit import broken, refused, unfit
+from triage.window import Window, dating, part_of
 
 LIVE_RING = "/proc/kmsg"
 """The kernel's log as its one daemon reads it: each line is given once."""
 
 _OLDEST_MTIME = 946684800.0
 """2000-01-01: archives that keep no times set earlier ones."""
+
 
 class Intake:
     """The records of all inputs, one after the other.
@@ -40,11 +42,19 @@ class Intake:
         now: epoch seconds, by which stamps without a year are dated.
         tz_offset: seconds east of UTC of stamps that name no zone.
         stdin: what `-` reads; None if there is no standard input.
+        window: the stretch of time whose records are wanted; counters are taken whatever it is.
     """
 
     def __init__(
-        self, paths: Sequence[str], *, now: float, tz_offset: float = 0.0, stdin: BinaryIO | None = None
+        self,
+        paths: Sequence[str],
+        *,
+        now: float,
+        tz_offset: float = 0.0,
+        stdin: BinaryIO | None = None,
+        window: Window | None = None,
     ) -> None:
+        self._window = window
         self._paths = tuple(paths)
         self._now = now
         self._tz_offset = tz_offset
@@ -177,12 +187,16 @@ class Intake:
                 taken.reason = f"{as_it_stood(path)}: {refused(error)}"
 
     def _noted(self, taken: Input, records: Iterator[LogRecord]) -> Iterator[LogRecord]:
+        if self._window is not None:
+            records = self._window.sift(records, taken.leave_out)
         for record in records:
             taken.note(record)
             yield record
         if not taken.records:
             taken.reason = taken.reason or (
-                "there is no text in it; check that it was written"
+                "none of its records is of the time that was asked for; give another --since or --until"
+                if taken.left_out
+                else "there is no text in it; check that it was written"
                 if taken.found is None
                 else "it holds no kernel log; give the output of dmesg or journalctl -k as well"
             )
@@ -230,7 +244,28 @@ class Intake:
         taken.reason = unfit(first)
         if taken.reason is not None:
             return
+        if self._window is not None:
+            stretch = self._stretch(taken, file, first, year_hint)
+            if stretch is None:  # passing over lines would count what is outside as heard
+                yield from self._noted(taken, Intake._parsed(self, taken, chain((first,), parts), year_hint))
+            else:
+                yield from self._noted(taken, self._parsed(taken, blocks(stretch), year_hint))
+            return
         yield from self._noted(taken, self._parsed(taken, chain((first,), parts), year_hint))
+
+    def _stretch(self, taken: Input, file: BinaryIO, first: bytes, year_hint: float) -> BinaryIO | None:
+        """The part of a plain file whose times rise that holds the window, or None if it must be read whole."""
+        assert self._window is not None
+        try:
+            stood = file.tell()
+            file.seek(0)
+            plain = file.read(len(first)) == first
+            file.seek(stood)
+        except (OSError, ValueError):  # a pipe
+            return None
+        if not plain:
+            return None
+        return part_of(file, self._window, dating(year_hint, self._tz_offset), taken.begin_at)
 
     def _parsed(self, taken: Input, parts: Iterator[bytes], year_hint: float) -> Iterator[LogRecord]:
         """The records of a log."""

@@ -42,6 +42,18 @@ class Input:
         self.clock: tuple[str | None, str | None, float] | None = None
         """Host and boot of the record before, and the latest moment at which, by its wall clock, that boot began."""
         self.found: Found | None = None
+        self.left_out = 0
+        """Records that are not of the time that was asked for."""
+        self.first_byte = 0
+        """Where the reading began, and with it the count of lines."""
+
+    def leave_out(self) -> None:
+        """Count a record that is not of the time that was asked for."""
+        self.left_out += 1
+
+    def begin_at(self, byte: int) -> None:
+        """Take notice that what stands before this byte is not read."""
+        self.first_byte = byte
 
     def count(self, raw: Iterator[bytes]) -> Iterator[bytes]:
         """Pass lines on and count them.  Where the input breaks off, the line that was open is left out."""
@@ -130,6 +142,10 @@ class Input:
                 return
         if self.reason is not None and self.records:
             yield f"{self.name}: {self.reason}"
+        if self.first_byte:
+            yield f"{self.name}: read from byte {self.first_byte:,} on, where lines are counted from"
+        if self.left_out and self.start is None and self.records:
+            yield f"{self.name}: records without a time were kept, for nobody can tell whether they are of that time"
         if self.tally.cut:
             yield (
                 f"{self.name}: {_many(self.tally.cut, 'record')} cut to {MESSAGE_CAP} characters"

@@ -9,7 +9,7 @@ from typing import Any
 
 from triage.cli import output
 from triage.cli.exits import DONE, FOUND, INTERRUPTED, PARTIAL, UNREACHABLE, Refused
-from triage.cli.options import Parser, add_logs, add_output, add_rules, jobs, look, overlays
+from triage.cli.options import Parser, add_logs, add_output, add_rules, add_window, jobs, look, overlays, window
 from triage.cli.reports import from_logs, load_rulebook
 from triage.model import SEVERITIES
 
@@ -25,6 +25,7 @@ gpu-triage explain /var/log/kern.log
 dmesg | gpu-triage explain -
 gpu-triage explain kern.log.1.gz journal.export --timezone +02:00
 gpu-triage explain nvidia-bug-report.log.gz
+gpu-triage explain /var/log/syslog --since 2h
 gpu-triage explain /var/crash /var/lib/systemd/pstore
 gpu-triage explain panic.txt --format json | jq '.incidents[0].verdict'
 """,
@@ -52,6 +53,7 @@ gpu-triage explain panic.txt --format json | jq '.incidents[0].verdict'
     add_output(parsed)
     add_rules(parsed)
     add_logs(parsed)
+    add_window(parsed)
     return parsed
 
 
@@ -63,7 +65,12 @@ def main(words: Sequence[str]) -> int:
         raise Refused("which log? `gpu-triage explain FILE`, or `dmesg | gpu-triage explain -`")
     now = time.time() if args.now is None else args.now
     report = from_logs(
-        load_rulebook(args.rules, overlays(args)), files, now=now, tz_offset=args.timezone, jobs=args.jobs
+        load_rulebook(args.rules, overlays(args)),
+        files,
+        now=now,
+        tz_offset=args.timezone,
+        jobs=args.jobs,
+        window=window(args, now),
     )
     output.write(drawn(report, args))
     return exit_code(report, args.fail_on)

@@ -8,12 +8,15 @@ import re
 import sys
 from math import isfinite
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from triage.cli.exits import Refused
 from triage.cli.output import columns, is_terminal, write
 from triage.render.color import CHOICES, colored, plain, wants_color
 from triage.render.layout import Look
+
+if TYPE_CHECKING:
+    from triage.window import Window
 
 _ZONE = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})?")
 LONGEST_DEADLINE = 3600.0
@@ -108,6 +111,35 @@ def add_logs(parser: argparse.ArgumentParser) -> None:
         help="zone of logs whose times name none: UTC or +02:00 (default: UTC)",
     )
     add_now(parser)
+
+
+def add_window(parser: argparse.ArgumentParser) -> None:
+    """Add --since and --until."""
+    for name, side in (("--since", "from"), ("--until", "until")):
+        parser.add_argument(
+            name,
+            metavar="TIME",
+            help=f"of logs, only records {side} then: '2026-11-26 03:10', 03:10, 2h (ago), @EPOCH or now",
+        )
+
+
+def window(args: argparse.Namespace, now: float) -> Window | None:
+    """Return the stretch of time that was asked for, if one was.
+
+    Raises:
+        Refused: if a time is none, or nothing lies between the two.
+    """
+    if args.since is None and args.until is None:
+        return None
+    from triage.window import Window, moment
+
+    try:
+        since, until = (None if text is None else moment(text, now, args.timezone) for text in (args.since, args.until))
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    if since is not None and until is not None and since > until:
+        raise Refused(f"--since {args.since} is after --until {args.until}; swap them")
+    return Window(since, until)
 
 
 def add_now(parser: argparse.ArgumentParser) -> None:

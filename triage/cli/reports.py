@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from triage import __version__
 from triage.cli.exits import Refused
 from triage.model import Assessment
-from triage.report import to_report
+from triage.report import iso, to_report
 from triage.rulebook.model import Rulebook
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from probes.moment import Moment
     from triage.cli.asking import Asking
     from triage.history.past import Past
+    from triage.window import Window
 
 Json = dict[str, Any]
 
@@ -50,13 +51,20 @@ def load_rulebook(root: Path | None, overlays: Sequence[Path] = (), *, whole: bo
 
 
 def from_logs(
-    rulebook: Rulebook, paths: Sequence[str], *, now: float, tz_offset: float, jobs: int | None = None
+    rulebook: Rulebook,
+    paths: Sequence[str],
+    *,
+    now: float,
+    tz_offset: float,
+    jobs: int | None = None,
+    window: Window | None = None,
 ) -> Json:
     """Read logs, captures and bug reports (`-` is standard input) and return what they say.
 
     Counters of a capture or a bug report are judged as of the moment it was
     taken.  Ctrl-C ends the reading early; a report cut short has `complete` false.
     Several large files are read by up to `jobs` processes, by default one per processor.
+    Of logs only the records of the `window` count, if there is one.
     """
     from triage.assess import assess
     from triage.cli.interrupt import UntilInterrupted
@@ -70,10 +78,19 @@ def from_logs(
         from triage.fast_files import ManyIntake
 
         intake = ManyIntake(
-            paths, rulebook=rulebook, now=now, tz_offset=tz_offset, stdin=stdin, progress=progress, jobs=jobs
+            paths,
+            rulebook=rulebook,
+            now=now,
+            tz_offset=tz_offset,
+            stdin=stdin,
+            window=window,
+            progress=progress,
+            jobs=jobs,
         )
     else:
-        intake = FastIntake(paths, rulebook=rulebook, now=now, tz_offset=tz_offset, stdin=stdin, progress=progress)
+        intake = FastIntake(
+            paths, rulebook=rulebook, now=now, tz_offset=tz_offset, stdin=stdin, window=window, progress=progress
+        )
     with intake, UntilInterrupted(intake) as records:
         found = assess(
             rulebook,
@@ -82,7 +99,7 @@ def from_logs(
             lambda: intake.sources,
             node=lambda: intake.node,
             now=lambda: now if intake.taken_at is None else intake.taken_at,
-            notices=lambda: (*intake.notices, *_other_rules(intake.rulebooks, rulebook)),
+            notices=lambda: (*_asked_for(window), *intake.notices, *_other_rules(intake.rulebooks, rulebook)),
             history=lambda: cast("Past | None", intake.history),
             begin=intake.begin,
         )
@@ -97,6 +114,14 @@ def from_logs(
         causes=rulebook.causes,
         complete=not records.interrupted,
     )
+
+
+def _asked_for(window: Window | None) -> Iterator[str]:
+    """Say which records count, if not all do."""
+    if window is not None:
+        since = "" if window.since is None else f" from {iso(window.since)}"
+        until = "" if window.until is None else f" until {iso(window.until)}"
+        yield f"only records{since}{until} were asked for"
 
 
 def _other_rules(digests: Iterable[str], rulebook: Rulebook) -> Iterator[str]:

@@ -198,3 +198,28 @@ def test_a_terminal_is_not_waited_for(tmp_path: Path) -> None:
 
     assert 2 == done.returncode
     assert b"gpu-triage explain FILE" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--since", "yesterday"], "is no time; write"),
+        (["--since", "1h", "--until", "2h"], "--since 1h is after --until 2h; swap them"),
+    ],
+)
+def test_a_window_that_is_none_is_refused_in_one_line(run: Run, words: list[str], said: str) -> None:
+    done = run("explain", "-", *words, stdin="x\n")
+    assert 2 == done.returncode
+    assert said in done.stderr
+    assert 1 == len(done.stderr.splitlines())
+
+
+def test_only_the_records_of_the_window_are_explained(run: Run) -> None:
+    log = (
+        "2025-11-26T01:00:00Z n1 kernel: NVRM: Xid (PCI:0000:01:00): 79, pid=1, GPU has fallen off the bus.\n"
+        "2025-11-26T13:00:00Z n1 kernel: NVRM: Xid (PCI:0000:02:00): 79, pid=1, GPU has fallen off the bus.\n"
+    )
+    done = run("explain", "-", "--since", "2h", "--now", "1764165600", stdin=log)
+    assert "0000:02:00.0" in done.stdout
+    assert "0000:01:00.0" not in done.stdout
+    assert "only records from 2025-11-26T12:00:00.000Z were asked for" in done.stdout
