@@ -76,6 +76,11 @@ class Intake:
                 yield from self._read_file(path)
 
     @property
+    def files(self) -> dict[str, tuple[str, int]]:
+        """Of each origin that can be read again, the path and the byte from which its lines are counted."""
+        return {taken.origin: (taken.path, taken.first_byte) for taken in self._inputs if taken.path is not None}
+
+    @property
     def sources(self) -> tuple[Source, ...]:
         """What was read so far, in the order given."""
         return tuple(source for taken in self._inputs for source in taken.sources())
@@ -223,6 +228,7 @@ class Intake:
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             taken.reason = refused(error)
             return
+        taken.path = path if stat.S_ISREG(status.st_mode) else None
         written = status.st_mtime if stat.S_ISREG(status.st_mode) else self._now
         with file:
             yield from self._records(taken, file, min(self._now, written) if written > _OLDEST_MTIME else self._now)

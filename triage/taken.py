@@ -42,6 +42,8 @@ class Input:
         self.clock: tuple[str | None, str | None, float] | None = None
         """Host and boot of the record before, and the latest moment at which, by its wall clock, that boot began."""
         self.found: Found | None = None
+        self.path: str | None = None
+        """Where it can be read again: of a file."""
         self.left_out = 0
         """Records that are not of the time that was asked for."""
         self.first_byte = 0

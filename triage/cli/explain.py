@@ -9,7 +9,7 @@ from typing import Any
 
 from triage.cli import output
 from triage.cli.exits import DONE, FOUND, INTERRUPTED, PARTIAL, UNREACHABLE, Refused
-from triage.cli.options import Parser, add_logs, add_output, add_rules, add_window, jobs, look, overlays, window
+from triage.cli.options import Parser, add_logs, add_output, add_rules, add_window, jobs, look, overlays, whole, window
 from triage.cli.reports import from_logs, load_rulebook
 from triage.model import SEVERITIES
 
@@ -50,6 +50,14 @@ gpu-triage explain panic.txt --format json | jq '.incidents[0].verdict'
         metavar="N",
         help="processes that read several large files (default: as many as processors)",
     )
+    parsed.add_argument(
+        "--context",
+        "-C",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="show N lines of the log before and after each that evidence rests on (default: 0)",
+    )
     add_output(parsed)
     add_rules(parsed)
     add_logs(parsed)
@@ -71,6 +79,7 @@ def main(words: Sequence[str]) -> int:
         tz_offset=args.timezone,
         jobs=args.jobs,
         window=window(args, now),
+        around=args.context,
     )
     output.write(drawn(report, args))
     return exit_code(report, args.fail_on)

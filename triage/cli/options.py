@@ -153,6 +153,15 @@ def look(args: argparse.Namespace) -> Look:
     return Look(columns(), paint, args.ascii)
 
 
+def whole(text: str) -> int:
+    """Return a number of lines that may be shown around another."""
+    from triage.context import MOST
+
+    if not text.isdecimal() or int(text) > MOST:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number from 0 to {MOST}")
+    return int(text)
+
+
 def zone(text: str) -> float:
     """Return seconds east of UTC for `UTC`, `Z`, `+02`, `+0200` or `+02:00`."""
     if text.upper() in ("UTC", "Z"):

@@ -58,13 +58,15 @@ def from_logs(
     tz_offset: float,
     jobs: int | None = None,
     window: Window | None = None,
+    around: int = 0,
 ) -> Json:
     """Read logs, captures and bug reports (`-` is standard input) and return what they say.
 
     Counters of a capture or a bug report are judged as of the moment it was
     taken.  Ctrl-C ends the reading early; a report cut short has `complete` false.
     Several large files are read by up to `jobs` processes, by default one per processor.
-    Of logs only the records of the `window` count, if there is one.
+    Of logs only the records of the `window` count, if there is one.  With `around` every
+    incident gets so many lines before and after those that its evidence rests on.
     """
     from triage.assess import assess
     from triage.cli.interrupt import UntilInterrupted
@@ -107,13 +109,18 @@ def from_logs(
     if records.interrupted:
         notice = f"interrupted: only the first {records.count + intake.passed} records were read"
         found = found._replace(notices=(*found.notices, notice))
-    return to_report(
+    report = to_report(
         found,
         generated_at=now,
         tool_version=__version__,
         causes=rulebook.causes,
         complete=not records.interrupted,
     )
+    if around:
+        from triage import context
+
+        report["notices"] += context.add(report, around, intake.files)
+    return report
 
 
 def _asked_for(window: Window | None) -> Iterator[str]:

@@ -129,6 +129,7 @@ def _incident(node: str | None, incident: Json, look: Look) -> list[str]:
         items = [line for item in seen if item["bearing"] == bearing for line in _seen(item, sign, look)]
         title = f"Evidence {bearing} {family}" + (" (ahead)" if verdict["family"] != family else "")
         lines += _section(look, title, items or _item(look, "", "none found"))
+    lines += _section(look, "The log around it", _around(incident.get("context", ()), look))
     quiet = [item for item in evidence if item["state"] == "quiet"]
     lines += _section(look, "Checked and quiet", _silent(quiet, seen, look))
     unknown = [item for item in evidence if item["state"] == "unknown"]
@@ -310,6 +311,20 @@ def _line_of(item: Json, look: Look) -> list[str]:
     else:
         shown = source["text"]
     return at_most(fill(look, [("", shown)], " " * 6 + "| ", " " * 8), MOST_LOG_LINES)
+
+
+def _around(context: Iterable[Json], look: Look) -> list[str]:
+    """Return stretches of logs, each under where it is from, with `>` before the lines that count."""
+    lines = []
+    for stretch in context:
+        lines += fill(look, [("faint", _origin(stretch["origin"]))], " " * 4)
+        width = len(str(stretch["lines"][-1]["line"])) if stretch["lines"] else 0
+        for line in stretch["lines"]:
+            lead = f"{'>' if line['evidence'] else ' '} {line['line']:>{width}} | "
+            hang = " " * (6 + len(lead))
+            shown = fill(look, [("", line["text"])], " " * 4 + lead, hang) or [(" " * 4 + lead).rstrip()]
+            lines += at_most(shown, MOST_LOG_LINES)
+    return lines
 
 
 def _sources(sources: list[Json], look: Look) -> list[str]:
