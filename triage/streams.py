@@ -26,19 +26,26 @@ class Damaged(Exception):
 
 
 class _Gzip:
-    """zlib with the interface that bz2 and lzma share."""
+    """zlib, or ISA-L where it is installed, with the interface that bz2 and lzma share."""
 
     def __init__(self) -> None:
-        import zlib
+        self._stream: Any
+        try:
+            from isal import isal_zlib
+        except ImportError:  # the same data, two to three times as slowly
+            import zlib
 
-        self._stream = zlib.decompressobj(wbits=31)
+            self._stream = zlib.decompressobj(wbits=31)
+        else:
+            self._stream = isal_zlib.decompressobj(wbits=31)
 
     eof = property(lambda self: self._stream.eof)
     unused_data = property(lambda self: self._stream.unused_data)
     needs_input = property(lambda self: not self._stream.unconsumed_tail)
 
     def decompress(self, data: bytes, most: int) -> bytes:
-        return self._stream.decompress(self._stream.unconsumed_tail + data, most)
+        unpacked: bytes = self._stream.decompress(self._stream.unconsumed_tail + data, most)
+        return unpacked
 
 
 class _Zstandard:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import random
+import sys
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.records import CutLine
 from probes.records_text import LINE_CAP
-from triage.streams import BLOCK, blocks, lines
+from triage.streams import BLOCK, Damaged, blocks, lines
 
 
 @given(st.lists(st.binary(max_size=12)))
@@ -42,3 +46,45 @@ def test_a_pipe_that_gives_a_byte_at_a_time_is_read() -> None:
             return super().read1(1)
 
     assert b"[1.0] a\n" == b"".join(blocks(Trickle(b"[1.0] a\n")))
+
+
+def unpacked(data: bytes, *, fast: bool, monkeypatch: pytest.MonkeyPatch) -> tuple[bytes, bool]:
+    """What comes of gzip data, by ISA-L or without it, and whether it broke off."""
+    with monkeypatch.context() as patch:
+        if not fast:
+            patch.setitem(sys.modules, "isal", None)
+        parts: list[bytes] = []
+        try:
+            parts.extend(blocks(io.BytesIO(data)))
+        except Damaged:
+            return b"".join(parts), True
+        return b"".join(parts), False
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_gzip_comes_out_the_same_with_the_fast_decoder_and_without(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = random.Random(seed)
+    text = b"".join(b"%d: %d\n" % (n, chosen.randrange(1000)) for n in range(400_000))
+    packed = gzip.compress(text[: len(text) // 2], 1) + gzip.compress(text[len(text) // 2 :], 6) + b"\0" * 100
+    assert (text, False) == unpacked(packed, fast=True, monkeypatch=monkeypatch)
+    assert (text, False) == unpacked(packed, fast=False, monkeypatch=monkeypatch)
+
+    short = packed[: chosen.randrange(20, len(packed) - 200)]
+    whole, broke = unpacked(short, fast=True, monkeypatch=monkeypatch)
+    other, broke_too = unpacked(short, fast=False, monkeypatch=monkeypatch)
+    assert broke
+    assert broke_too
+    assert text.startswith(whole)
+    assert text.startswith(other)
+    assert abs(len(whole) - len(other)) < 300  # the last symbols; the line that was open is left out anyway
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_damaged_gzip_gives_what_stands_before_the_damage(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = random.Random(1).randbytes(4 << 20)
+    packed = bytearray(gzip.compress(text))
+    packed[3 << 20 : (3 << 20) + 64] = b"\xff" * 64
+    whole, broke = unpacked(bytes(packed), fast=fast, monkeypatch=monkeypatch)
+    assert broke
+    assert len(whole) >= 1 << 20
+    assert text[: 1 << 20] == whole[: 1 << 20]
