@@ -19,6 +19,7 @@ from triage.inventory import devices_of, facts_of, reading_key
 from triage.model import SEVERITIES, UNDETERMINED, Assessment, Device, Evidence, Incident, Signal, Step
 from triage.rulebook.model import Action, Item, Metric, Points, Rule, Rulebook, Seen
 from triage.scanner import Scanner
+from triage.storm import repeats
 from triage.timeline import FOLD, Spans, Timeline, build, seconds_between
 from triage.verdict import counted, decide, families, probabilities, status, sums
 
@@ -192,6 +193,7 @@ def _incident(
         ),
         boot=last.record.boot if last else None,
         last_monotonic=last.last_monotonic if last else None,
+        repeats=repeats(case.triggers),
     )
 
 

@@ -32,6 +32,7 @@ class Signal(NamedTuple):
     on the time axis (0, 1, 2 ...): it is total even where clocks are missing.
     `count` is how many equal signals in a row this one stands for; `last_at`,
     `last_order` and `last_monotonic` (seconds since boot) are those of the last of them.
+    `processes` and `addresses` are those that they name; with `many` there were more.
     """
 
     name: str
@@ -43,6 +44,9 @@ class Signal(NamedTuple):
     last_at: float | None = None
     last_order: int = 0
     last_monotonic: float | None = None
+    processes: frozenset[str] = frozenset()
+    addresses: frozenset[str] = frozenset()
+    many: bool = False
 
 
 class Evidence(NamedTuple):
@@ -94,6 +98,25 @@ class Step(NamedTuple):
     owner: str
 
 
+class Repeats(NamedTuple):
+    """The lines that opened an incident: how many, over how many seconds, of how many processes and addresses.
+
+    `seconds` is None where no clock tells.  Where `exact` is false there were more processes or addresses than were
+    told apart, and the numbers are the least.
+    """
+
+    lines: int
+    seconds: float | None
+    processes: int
+    addresses: int
+    exact: bool
+
+    @property
+    def per_second(self) -> float | None:
+        """How many lines came in a second, on average."""
+        return self.lines / self.seconds if self.seconds else None
+
+
 class Incident(NamedTuple):
     """One thing that went wrong, on one GPU or on the node, with its verdict.
 
@@ -120,6 +143,7 @@ class Incident(NamedTuple):
     next: tuple[Step, ...]
     boot: str | None = None
     last_monotonic: float | None = None
+    repeats: Repeats | None = None
 
 
 class Assessment(NamedTuple):

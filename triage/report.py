@@ -15,7 +15,7 @@ from math import isfinite, log2
 from typing import Any
 
 from probes.model import LogRecord, Missing, Reading, Source
-from triage.model import UNDETERMINED, Assessment, Device, Evidence, Incident, Verdict
+from triage.model import UNDETERMINED, Assessment, Device, Evidence, Incident, Repeats, Verdict
 from triage.rulebook.model import Cause
 
 SCHEMA_VERSION = 1
@@ -180,9 +180,22 @@ def _incident(incident: Incident, node: str | None, causes: Mapping[str, Cause])
         "rule": {"id": incident.rule, "version": incident.rule_version},
         "verdict": verdict_of(verdict, causes),
         "evidence": [_evidence(item, verdict.by_leaf, family) for item in incident.evidence],
+        **({} if incident.repeats is None else {"repeats": _repeats(incident.repeats)}),
         "explains": [text(symptom) for symptom in incident.explains],
         "settle": [text(question) for question in incident.settle],
         "next": [{"do": text(step.do), "risk": step.risk, "owner": text(step.owner)} for step in incident.next],
+    }
+
+
+def _repeats(repeats: Repeats) -> Json:
+    rate = repeats.per_second
+    return {
+        "lines": repeats.lines,
+        "seconds": None if repeats.seconds is None else round(repeats.seconds, 3),
+        "per_second": None if rate is None else _share(rate),
+        "processes": repeats.processes,
+        "addresses": repeats.addresses,
+        "exact": repeats.exact,
     }
 
 

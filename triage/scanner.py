@@ -204,23 +204,26 @@ class Scanner:
         return found
 
     def _search(self, chosen: _Set, record: LogRecord, text: str, hits: Sequence[int]) -> Iterator[_Told]:
-        rest: list[_Told] = []
         read = False
         for index in hits:
-            pattern = chosen.patterns[index]
-            if pattern.programs and record.identifier not in pattern.programs and not record.pasted:
-                continue
-            fields = _fields(pattern.match, text) if text.isascii() else _groups(chosen.match(index, text))
-            if fields is None:  # it was only sieved
-                continue
-            told = signal_name(pattern.id), _address(pattern, fields), self._known(fields)
-            if pattern.rest:
-                rest.append(told)
-            else:
+            if not chosen.patterns[index].rest and (told := self._tell(chosen, record, text, index)) is not None:
                 read = True
                 yield told
-        if not read:
-            yield from rest
+        if read:
+            return
+        for index in hits:
+            if chosen.patterns[index].rest and (told := self._tell(chosen, record, text, index)) is not None:
+                yield told
+
+    def _tell(self, chosen: _Set, record: LogRecord, text: str, index: int) -> _Told | None:
+        """What one pattern makes of a record, if it reads it."""
+        pattern = chosen.patterns[index]
+        if pattern.programs and record.identifier not in pattern.programs and not record.pasted:
+            return None
+        fields = _fields(pattern.match, text) if text.isascii() else _groups(chosen.match(index, text))
+        if fields is None:  # it was only sieved
+            return None
+        return signal_name(pattern.id), _address(pattern, fields), self._known(fields)
 
     def _known(self, fields: dict[str, str]) -> Mapping[str, str]:
         """Add what the catalogue knows of a code and what its text says, so that rules can ask for either."""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from probes.model import LogRecord
 from triage.model import Signal
+from triage.storm import Crowds
 
 FOLD = 180.0
 """Seconds of silence that end a burst; NVIDIA's fleet tooling uses the same."""
@@ -212,6 +213,7 @@ def build(signals: Iterable[Signal], spans: Spans) -> Timeline:
     logs: dict[str, list[Signal]] = {}
     latest: dict[tuple[object, ...], tuple[str, int]] = {}
     heard = spans.heard
+    crowds = Crowds()
     dropped = 0
     kept = 0
     for signal in signals:
@@ -227,6 +229,7 @@ def build(signals: Iterable[Signal], spans: Spans) -> Timeline:
             first = logs[place[0]][place[1]]
             gap = _gap(first, signal)
             if gap is None or gap <= FOLD:
+                crowds.add(place, signal)
                 logs[place[0]][place[1]] = first._replace(
                     count=first.count + signal.count,
                     last_at=signal.record.at or first.last_at,
@@ -237,11 +240,14 @@ def build(signals: Iterable[Signal], spans: Spans) -> Timeline:
             dropped += signal.count
             continue
         kept += 1
-        latest[key] = (signal.record.origin, len(log))
+        latest[key] = place = (signal.record.origin, len(log))
+        crowds.add(place, signal)
         if not folded:
             signal = signal._replace(last_at=signal.record.at, last_monotonic=signal.record.monotonic)
         log.append(signal)
     notices = [f"{dropped} further distinct signals were counted but not kept"] if dropped else []
+    for origin, log in logs.items():
+        log[:] = (crowds.told((origin, index), signal) for index, signal in enumerate(log))
     merged, unmerged = _merge(list(logs.values()))
     if unmerged:
         notices.append(

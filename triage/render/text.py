@@ -17,6 +17,8 @@ MOST_LOG_LINES = 3
 """Screen lines that one log line may take; the JSON form has all of it."""
 MOST_OPEN = 5
 """Open questions told per list, the weightiest first; the JSON form has all of them."""
+STORM = 10
+"""Lines of one incident from which on their rate is told."""
 RIVAL = 0.05
 """Probability from which a cause is named among the candidates of an open verdict."""
 
@@ -182,6 +184,8 @@ def _happened(incident: Json, seen: list[Json], look: Look) -> list[str]:
     facts = "; ".join(filter(None, [_when(incident, seen), *known]))
     rule = f"(rule {incident['rule']['id']} v{incident['rule']['version']})"
     lines = _item(look, "", incident["summary"]) + fill(look, [("", facts), ("faint", rule)], " " * 4)
+    storm = _storm(incident.get("repeats"))
+    lines += fill(look, [("", storm)], " " * 4) if storm else []
     life = _life(incident)
     lines += fill(look, [("", life)], " " * 4) if life else []
     for item in seen:
@@ -190,6 +194,23 @@ def _happened(incident: Json, seen: list[Json], look: Look) -> list[str]:
         if item["bearing"] == "neutral":
             lines += _seen(item, "*", look)
     return lines
+
+
+def _storm(repeats: Json | None) -> str:
+    """Return how fast many lines came and from how many places, where there were many."""
+    if repeats is None or repeats["lines"] < STORM:
+        return ""
+    least = "" if repeats["exact"] else "at least "
+    said = []
+    if repeats["per_second"] is not None and repeats["seconds"] >= 1:
+        rate = repeats["per_second"]
+        said.append(f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}")
+        said[-1] += f" lines a second for {repeats['seconds']:,.0f} s"
+    if repeats["processes"]:
+        said.append(f"of {least}{repeats['processes']} {'process' if repeats['processes'] == 1 else 'processes'}")
+    if repeats["addresses"]:
+        said.append(f"naming {least}{repeats['addresses']} {'address' if repeats['addresses'] == 1 else 'addresses'}")
+    return ", ".join(said)
 
 
 def _life(incident: Json) -> str:

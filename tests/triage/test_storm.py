@@ -1,0 +1,78 @@
+"""A storm is one incident with a count, a rate, and how many were in it."""
+
+from __future__ import annotations
+
+import io
+from typing import BinaryIO, cast
+
+from probes.model import LogRecord
+from triage.assess import assess
+from triage.cli.reports import load_rulebook
+from triage.intake import Intake
+from triage.model import Repeats, Signal
+from triage.storm import ALL, EACH, Crowds, repeats
+
+NOW = 1764165600.0
+
+
+def storm(lines: int, processes: int, step: float = 0.01) -> bytes:
+    return b"".join(
+        b"[%12.6f] NVRM: Xid (PCI:0000:41:00): 31, pid=%d, name=python3, Ch 00000008, intr 00000000. MMU Fault: ENGINE "
+        b"GRAPHICS GPCCLIENT_T1_0 faulted @ 0x7f20_%08x. Fault is of type FAULT_PDE ACCESS_TYPE_VIRT_READ\n"
+        % (100 + n * step, 1000 + n % processes, n % 50)
+        for n in range(lines)
+    )
+
+
+def told(data: bytes) -> Repeats | None:
+    intake = Intake(["-"], now=NOW, stdin=cast("BinaryIO", io.BytesIO(data)))
+    found = assess(load_rulebook(None, []), intake, (), (), node=None, now=NOW)
+    (incident,) = found.incidents
+    return incident.repeats
+
+
+def test_a_storm_has_its_lines_its_time_and_who_was_in_it() -> None:
+    found = told(storm(2001, 7))
+    assert found is not None
+    assert (2001, 7, 50, True) == (found.lines, found.processes, found.addresses, found.exact)
+    assert found.seconds is not None
+    assert abs(20.0 - found.seconds) < 0.001
+    assert found.per_second is not None
+    assert 100 < found.per_second < 101
+
+
+def test_one_line_is_no_storm() -> None:
+    assert told(storm(1, 1)) is None
+
+
+def test_more_processes_than_are_told_apart_are_at_least_so_many() -> None:
+    found = told(storm(EACH + 200, EACH + 100))
+    assert found is not None
+    assert (EACH, False) == (found.processes, found.exact)
+
+
+def signal(pid: int, count: int = 1) -> Signal:
+    return Signal("xid", None, {"pid": str(pid)}, LogRecord("x"), count=count)
+
+
+def test_memory_does_not_grow_with_the_number_of_storms() -> None:
+    crowds = Crowds()
+    for place in range(ALL // 100 + 10):
+        for pid in range(120):
+            crowds.add(("log", place), signal(pid))
+    assert ALL == sum(len(crowds.told(("log", place), signal(0)).processes) for place in range(ALL // 100 + 10))
+    assert crowds.told(("log", ALL // 100 + 9), signal(0)).many
+
+
+def test_what_was_counted_elsewhere_is_put_together() -> None:
+    crowds = Crowds()
+    first = signal(1)._replace(processes=frozenset({"1", "2"}))
+    crowds.add(("log", 0), first)
+    crowds.add(("log", 0), signal(2)._replace(processes=frozenset({"2", "3"}), many=True))
+    found = crowds.told(("log", 0), first)
+    assert (frozenset({"1", "2", "3"}), True) == (found.processes, found.many)
+
+
+def test_unknown_processes_count_as_none_and_clocks_that_are_missing_as_unknown() -> None:
+    nobody = Signal("xid", None, {"pid": "'<unknown>'"}, LogRecord("x"), count=3)
+    assert Repeats(3, None, 0, 0, True) == repeats([nobody])
