@@ -12,11 +12,11 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from multiprocessing import get_context
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from probes.model import LogRecord
 from triage.fastscan import FastIntake, large
@@ -25,6 +25,9 @@ from triage.rulebook.model import Rulebook
 from triage.scanner import Scanner
 from triage.taken import Input
 from triage.timeline import Spans, build
+
+if TYPE_CHECKING:
+    from triage.window import Window
 
 PATIENCE = 0.3
 """Seconds between two looks at how far the other processes are."""
@@ -65,7 +68,19 @@ def _read(path: str) -> _Read:
         if stop.is_set():
             raise _Stopped
 
-    intake = FastIntake([path], rulebook=rulebook, now=now, tz_offset=tz_offset, window=window, progress=watch)
+    return read_log(path, rulebook, now, tz_offset, window, watch)
+
+
+def read_log(
+    path: str,
+    rulebook: Rulebook,
+    now: float,
+    tz_offset: float = 0.0,
+    window: Window | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> _Read:
+    """Read one log on its own, for whoever puts several together."""
+    intake = FastIntake([path], rulebook=rulebook, now=now, tz_offset=tz_offset, window=window, progress=progress)
     scanner, spans = Scanner(rulebook), Spans()
     intake.begin(scanner, spans)
     crash_open = [False]
@@ -76,6 +91,8 @@ def _read(path: str) -> _Read:
         crash_open[0] = scanner.crashes.underway
 
     timeline = build(scanner.scan(records()), spans)
+    if len(intake.inputs) != 1:  # nothing, or a folder after all
+        return _Read(Input(path), (), spans, 0, False, False)
     (taken,) = intake.inputs
     whole = not timeline.notices and taken.found is None and intake.refused is None
     return _Read(taken, timeline.signals, spans, scanner.plain, crash_open[0], whole)
@@ -86,9 +103,14 @@ class ManyIntake(FastIntake):
 
     def __init__(self, paths: Sequence[str], *, rulebook: Rulebook, now: float, jobs: int | None, **rest: Any) -> None:
         super().__init__(paths, rulebook=rulebook, now=now, **rest)
-        self._futures: dict[str, Future[_Read]] = {}
+        self._futures: dict[str, Any] = {}
         self._last: str | None = None  # what no other log comes after
         self._pool: ProcessPoolExecutor | None = None
+        self._begin_reading(paths, rulebook, now, jobs, rest)
+
+    def _begin_reading(
+        self, paths: Sequence[str], rulebook: Rulebook, now: float, jobs: int | None, rest: dict[str, Any]
+    ) -> None:
         worth = large(paths)
         jobs = len(os.sched_getaffinity(0)) if jobs is None else jobs
         if jobs < 2 or len(worth) < 2:
@@ -109,19 +131,24 @@ class ManyIntake(FastIntake):
             self._pool = None
 
     def _records(self, taken: Input, file: Any, year_hint: float) -> Iterator[LogRecord]:
-        path = str(getattr(file, "name", ""))
+        path = taken.given
         future = self._futures.pop(path, None)
         read = None if future is None else self._result(future)
         if read is None or not self._adopt(taken, read, path):
             yield from super()._records(taken, file, year_hint)
-        elif self._stop.is_set():
+        elif self._stopped():
             raise KeyboardInterrupt
 
-    def _result(self, future: Future[_Read]) -> _Read | None:
+    def _stopped(self) -> bool:
+        stopped: bool = self._stop.is_set()
+        return stopped
+
+    def _result(self, future: Any) -> _Read | None:
         """Wait for what another process reads; Ctrl-C makes it what was read till then."""
         while True:
             try:
-                return future.result(PATIENCE)
+                found: _Read = future.result(PATIENCE)
+                return found
             except NotYet:
                 if self._progress is not None:
                     self._progress(*self._read)

@@ -13,14 +13,15 @@ import stat
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from probes.model import LogRecord, Reading, Source
 from probes.records import parse_lines
 from probes.records_text import as_it_stood
-from triage import folders
+from triage import folders, remote
 from triage.found import Found, together
 from triage.recorded import Recorded
+from triage.remote import is_address
 from triage.sections.recognise import Given, reader_of
 from triage.streams import Damaged, as_utf8, blocks, lines
 from triage.taken import Input
@@ -70,6 +71,8 @@ class Intake:
         for path in self._paths:
             if path == "-":
                 yield from self._read_stdin()
+            elif is_address(path):
+                yield from self._read_addresses(path)
             elif os.path.isdir(path):
                 yield from self._read_folder(path)
             else:
@@ -139,6 +142,22 @@ class Intake:
             taken.reason = "there is no standard input; name a file"
             return
         yield from self._records(taken, self._stdin, self._now)
+
+    def _read_addresses(self, path: str) -> Iterator[LogRecord]:
+        try:
+            addresses = remote.expand(path)
+        except remote.NotReadable as error:
+            self._open(path).reason = str(error)
+            return
+        for address in addresses:
+            taken = self._open(address)
+            try:
+                file = remote.Opened(address)
+            except remote.NotReadable as error:
+                taken.reason = str(error)
+                continue
+            with file:
+                yield from self._records(taken, cast("BinaryIO", file), self._now)
 
     def _read_folder(self, path: str) -> Iterator[LogRecord]:
         try:

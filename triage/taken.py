@@ -25,6 +25,8 @@ class Input:
     """What is known of one input so far."""
 
     def __init__(self, origin: str) -> None:
+        self.given = origin
+        """The path, address or `-` that was given."""
         self.origin = as_it_stood(origin)
         self.name = "standard input" if origin == "-" else self.origin
         self.tally = Tally()

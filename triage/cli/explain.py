@@ -25,6 +25,7 @@ gpu-triage explain /var/log/kern.log
 dmesg | gpu-triage explain -
 gpu-triage explain kern.log.1.gz journal.export --timezone +02:00
 gpu-triage explain nvidia-bug-report.log.gz
+gpu-triage explain 's3://logs/gpu-0417/*.log.gz' --cluster tcp://head:8786
 gpu-triage explain /var/log/syslog --since 2h
 gpu-triage explain /var/crash /var/lib/systemd/pstore
 gpu-triage explain panic.txt --format json | jq '.incidents[0].verdict'
@@ -49,6 +50,11 @@ gpu-triage explain panic.txt --format json | jq '.incidents[0].verdict'
         type=jobs,
         metavar="N",
         help="processes that read several large files (default: as many as processors)",
+    )
+    parsed.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="have the workers of this Dask scheduler (tcp://host:8786) read the files; they must see them too",
     )
     parsed.add_argument(
         "--context",
@@ -80,6 +86,7 @@ def main(words: Sequence[str]) -> int:
         jobs=args.jobs,
         window=window(args, now),
         around=args.context,
+        cluster=args.cluster,
     )
     output.write(drawn(report, args))
     return exit_code(report, args.fail_on)

@@ -59,6 +59,7 @@ def from_logs(
     jobs: int | None = None,
     window: Window | None = None,
     around: int = 0,
+    cluster: str | None = None,
 ) -> Json:
     """Read logs, captures and bug reports (`-` is standard input) and return what they say.
 
@@ -67,6 +68,10 @@ def from_logs(
     Several large files are read by up to `jobs` processes, by default one per processor.
     Of logs only the records of the `window` count, if there is one.  With `around` every
     incident gets so many lines before and after those that its evidence rests on.
+    With `cluster`, the address of a Dask scheduler, its workers read the files.
+
+    Raises:
+        Refused: if that cluster cannot be used.
     """
     from triage.assess import assess
     from triage.cli.interrupt import UntilInterrupted
@@ -76,7 +81,23 @@ def from_logs(
     stdin = None if sys.stdin is None else sys.stdin.buffer
     progress = Progress()
     intake: FastIntake
-    if jobs != 1 and len(large(paths)) > 1:
+    if cluster is not None:
+        from triage.fast_cluster import ClusterIntake, NoCluster
+
+        try:
+            intake = ClusterIntake(
+                paths,
+                cluster=cluster,
+                rulebook=rulebook,
+                now=now,
+                tz_offset=tz_offset,
+                stdin=stdin,
+                window=window,
+                progress=progress,
+            )
+        except NoCluster as error:
+            raise Refused(str(error)) from None
+    elif jobs != 1 and len(large(paths)) > 1:
         from triage.fast_files import ManyIntake
 
         intake = ManyIntake(
