@@ -5,7 +5,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rules pytest fix lock clean bench
+.PHONY: help demo test check lint types rules pytest fix lock clean bench fuzz
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,6 +32,7 @@ help:
 	@echo 'make check   the quick ones: all but the tests'
 	@echo 'make fix     format and mend what can be mended by machine'
 	@echo 'make bench   the benchmarks'
+	@echo 'make fuzz    every reader, guided by coverage, FUZZ_SECONDS=300 each (x86-64)'
 	@echo 'make lock    renew the lock files (needs uv; UPGRADE=--upgrade for newer versions)'
 	@echo 'make clean   remove what make made'
 
@@ -65,6 +66,13 @@ bench: $(DEV)
 	@set -- benchmarks/bench_*.py; \
 	[ -e "$$1" ] || { echo 'make bench: there are no benchmarks yet' >&2; exit 1; }; \
 	for b; do echo "== $$b"; $(BIN)/python "$$b" || exit; done
+
+FUZZ_SECONDS := 300
+FUZZED := records inputs explain fast rules words nodes
+
+fuzz: $(DEV)
+	$(PIP) install --require-hashes --requirement requirements-fuzz.lock
+	for target in $(FUZZED); do $(BIN)/python -m tests.fuzz.run $$target --seconds $(FUZZ_SECONDS) || exit; done
 
 # --- the virtual environment -------------------------------------------------------------------------------------
 
@@ -105,6 +113,7 @@ lock:
 	$(COMPILE) pyproject.toml --output-file requirements.lock
 	$(COMPILE) pyproject.toml --constraint requirements.lock --group dev --output-file requirements-dev.lock
 	$(COMPILE) --constraint requirements-dev.lock --group build --output-file requirements-build.lock
+	$(COMPILE) --group fuzz --output-file requirements-fuzz.lock
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
