@@ -186,7 +186,7 @@ def _incident(
         verdict=verdict,
         evidence=evidence,
         explains=(),
-        settle=_settle(case, evidence, verdict.by_family, rulebook),
+        settle=to_settle(rule, evidence, verdict.by_family, rulebook),
         next=(
             *_remedies(evidence, verdict.family, rulebook),
             *steps(rule, verdict.family, verdict.leaf or UNDETERMINED, leading, rulebook),
@@ -281,12 +281,12 @@ def _summary(rule: Rule, case: Case, device: Device | None, seen: int) -> str:
     return f"{rule.title}{where}{what}{often}"
 
 
-def _settle(
-    case: Case, evidence: Sequence[Evidence], by_family: Mapping[str, float], rulebook: Rulebook
+def to_settle(
+    rule: Rule, evidence: Sequence[Evidence], by_family: Mapping[str, float], rulebook: Rulebook
 ) -> tuple[str, ...]:
     """Return what a person can find out, the one that could move the leading family furthest first."""
     leading = next(iter(by_family))
-    items = {item.id: item for item in case.rule.evidence}
+    items = {item.id: item for item in rule.evidence}
     moves: list[tuple[float, str]] = []
     base = sums(evidence)
     for unread in evidence:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from triage.assess import steps
+from triage.assess import steps, to_settle
 from triage.fleet.census import Census, Event
 from triage.fleet.follow import Facts, Pattern, patterns, tally
 from triage.fleet.hypotheses import Hypotheses, Hypothesis
@@ -175,6 +175,8 @@ def _decided(
         if kept is None:
             continue
         old[kept.id] = told
+        if kept.id in items:
+            kept = kept._replace(settle=items[kept.id].settle)
         answer = answers.get(kept.id)
         if answer is not None and kept.state == "unknown":
             kept = _answered(kept, items[kept.id], answer)
@@ -204,8 +206,22 @@ def _decided(
     }
     if rule is not None:
         next_steps = steps(rule, verdict.family, verdict.leaf or UNDETERMINED, first, rulebook)
-        after["next"] = [{"do": step.do, "risk": step.risk, "owner": step.owner} for step in next_steps]
+        after["next"] = [
+            *_remedies(incident, rule, verdict.family),
+            *({"do": step.do, "risk": step.risk, "owner": step.owner} for step in next_steps),
+        ]
+        after["settle"] = list(to_settle(rule, weighed, verdict.by_family, rulebook))
     return after
+
+
+def _remedies(incident: Json, rule: Rule, family: str) -> Iterable[Json]:
+    """Return the steps that the node added to its rule's, as against a known bug, if its verdict still stands."""
+    before = incident.get("verdict")
+    if not isinstance(before, dict) or before.get("family") != family:
+        return ()
+    usual = {action.do for action in rule.actions}
+    said = incident.get("next")
+    return [s for s in said if isinstance(s, dict) and s.get("do") not in usual] if isinstance(said, list) else ()
 
 
 def _answered(kept: Evidence, item: Item, answer: _Answer) -> Evidence:

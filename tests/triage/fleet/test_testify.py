@@ -56,6 +56,25 @@ def test_the_steps_follow_the_new_verdict() -> None:
     assert any("driver version" in step["do"] for step in after["next"])
 
 
+def test_what_ends_a_known_bug_is_still_said_where_the_verdict_stands() -> None:
+    fleet = rollout(8)
+    event = fleet.events[0]
+    remedy = {"do": "Update the driver to 999.1, which fixes it.", "risk": "reboots-node", "owner": "driver"}
+    before = {**event.incident, "next": [remedy, *event.incident["next"]]}
+    decided = told(fleet, event)
+    agreed = {**before, "verdict": decided["verdict"]}
+    assert remedy == told(fleet, event._replace(incident=agreed))["next"][0]
+    assert remedy not in told(fleet, event._replace(incident=before))["next"]
+
+
+def test_what_would_settle_it_is_asked_anew_once_the_fleet_has_answered() -> None:
+    fleet = rollout(8)
+    after = told(fleet, fleet.events[0])
+    answered = {item["id"] for item in after["evidence"] if item["state"] != "unknown"}
+    rule = next(rule for rule in rulebook().rules if rule.id == "gsp-fault")
+    assert not {item.settle for item in rule.evidence if item.id in answered and item.settle} & set(after["settle"])
+
+
 def test_a_fault_that_others_with_the_same_driver_do_not_have_is_less_the_drivers() -> None:
     """Nineteen nodes run it well."""
     fleet = rollout(1, rolled=100)
