@@ -28,6 +28,8 @@ from triage.render.safe import safe
 from triage.rulebook.model import Rulebook
 from tui import clipboard, commands
 from tui.facts import Facts, facts
+from tui.fleet.picture import Picture
+from tui.fleet.ways import FleetWays
 from tui.keys import keys_of
 from tui.look import THEMES, Look
 from tui.screens.base import TriageScreen
@@ -36,7 +38,6 @@ from tui.screens.node import NodeScreen
 from tui.source import Failed, LogText, Snapshot, Source
 from tui.sources import ReportSource
 from tui.text import Span, age
-from tui.ways import Ways
 from tui.words import clock
 
 FASTEST = 0.5
@@ -59,13 +60,13 @@ Rulebooks = Callable[[], Rulebook]
 class Arrived(Message):
     """A snapshot, its report already made into facts."""
 
-    def __init__(self, value: Snapshot | Failed, known: Facts | None) -> None:
+    def __init__(self, value: Snapshot | Picture | Failed, known: Facts | None = None) -> None:
         super().__init__()
         self.value = value
         self.known = known
 
 
-class TriageApp(Ways):
+class TriageApp(FleetWays):
     """`gpu-triage tui`."""
 
     CSS_PATH = "triage.tcss"
@@ -120,7 +121,7 @@ class TriageApp(Ways):
 
     def on_mount(self) -> None:
         """Show the first screen at once and start asking the source."""
-        self.push_screen(NodeScreen())
+        self.push_screen(NodeScreen() if self.fleet is None else self.first_screen())
         self.set_interval(1.0, self._tick)
         if self._threads:
             self._pumping = threading.Thread(target=self._pump, name="source", daemon=True)
@@ -140,6 +141,7 @@ class TriageApp(Ways):
                 if self._stop.is_set():
                     return
                 self.post_message(Arrived(value, facts(dict(value.report)) if isinstance(value, Snapshot) else None))
+                del value  # else a picture would stay until the next one has come
         except Exception as error:
             # Whatever goes wrong in a source is told on the screen; what it told before is still worth looking at.
             self.post_message(
@@ -168,8 +170,15 @@ class TriageApp(Ways):
         self._shown = self.now()
         if isinstance(arrived.value, Failed):
             self.failed = arrived.value.reason
+        elif isinstance(arrived.value, Picture):
+            self.take(arrived.value)
+            self.failed = ""
         else:
             self.snapshot, self.facts, self.failed = arrived.value, arrived.known, ""
+        self.draw_again()
+
+    def draw_again(self) -> None:
+        """Draw the screen that is looked at with the facts as they are now."""
         if isinstance(self.screen, TriageScreen):
             self.screen.show()
         self._tick()
@@ -209,7 +218,7 @@ class TriageApp(Ways):
     @property
     def title_of_source(self) -> str:
         """What is looked at: the node's name where it is known."""
-        node = None if self.facts is None else self.facts.node
+        node = None if self.facts is None or self.fleet is not None else self.facts.node
         if self.source.period is not None:
             return safe(node or self.source.title)
         return safe(f"{self.source.title} ({node})" if node else self.source.title)
@@ -217,7 +226,8 @@ class TriageApp(Ways):
     def waiting(self) -> str:
         """Say what is waited for, and since when."""
         doing = "sweeping" if self.source.period is not None else "reading"
-        since = f"{doing} {safe(self.source.title)}, {age(self.now() - self._began)} so far"
+        far = "" if self.fleet is None or not self.fleet.reading else f", {self.fleet.reading}"
+        since = f"{doing} {safe(self.source.title)}{far}, {age(self.now() - self._began)} so far"
         return f"{since}; its lines can be looked at: l" if self.source.logs else since
 
     def age_words(self, width: int) -> list[Span]:
@@ -225,6 +235,8 @@ class TriageApp(Ways):
         words: list[Span] = []
         if self.paused:
             words.append(("strong", f"PAUSED +{self._held} "))
+        if self.fleet is not None:
+            return words + self.fleet_age(width)
         snapshot = self.snapshot
         if self.failed:
             words.append(("strong", "FAILED " if snapshot is None else "SWEEP FAILED "))

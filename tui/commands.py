@@ -37,6 +37,7 @@ COMMANDS = (
             lambda app, words: app.open_named(words), False),
     Command("gpu", "gpu N|ADDRESS", "open a GPU by its index or PCI address",
             lambda app, words: app.open_gpu(words), False),
+    Command("node", "node NAME", "open a node of the fleet", lambda app, words: app.open_node(words), False),
     Command("log", "log [LINE]", "open the log, at a line", lambda app, words: app.open_log_at(words)),
     Command("rule", "rule [ID]", "open the rules, at one", lambda app, words: app.open_rules(words or None)),
     Command("export", "export text|json [FILE]", "write what this screen shows to a file", _export),

@@ -1,17 +1,20 @@
 """Where the screens get what they show: a source yields snapshots, each a whole that replaces the one before.
 
 A source is iterated in a thread of its own and may take its time; the screens
-only ever see finished snapshots.  A new kind of source (a fleet's history, a
-capture) is another object with these four names.
+only ever see finished snapshots.  A new kind of source is another object with
+these four names; one of many nodes yields pictures (`tui.fleet.picture`).
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from probes.model import Reading
+
+if TYPE_CHECKING:
+    from tui.fleet.picture import Picture
 
 
 class LogText(NamedTuple):
@@ -62,6 +65,6 @@ class Source(Protocol):
     logs: tuple[LogText, ...]
     """What the log screen can open before the first snapshot is there."""
 
-    def snapshots(self, stop: threading.Event, again: threading.Event) -> Iterator[Snapshot | Failed]:
+    def snapshots(self, stop: threading.Event, again: threading.Event) -> Iterator[Snapshot | Picture | Failed]:
         """Yield snapshots until `stop` is set; `again` asks for the next one now."""
         ...

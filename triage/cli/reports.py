@@ -50,13 +50,20 @@ def load_rulebook(root: Path | None, overlays: Sequence[Path] = (), *, whole: bo
 
 
 def from_logs(
-    rulebook: Rulebook, paths: Sequence[str], *, now: float, tz_offset: float, jobs: int | None = None
+    rulebook: Rulebook,
+    paths: Sequence[str],
+    *,
+    now: float,
+    tz_offset: float,
+    jobs: int | None = None,
+    readings: list[Reading] | None = None,
 ) -> Json:
     """Read logs, captures and bug reports (`-` is standard input) and return what they say.
 
     Counters of a capture or a bug report are judged as of the moment it was
     taken.  Ctrl-C ends the reading early; a report cut short has `complete` false.
     Several large files are read by up to `jobs` processes, by default one per processor.
+    The counters that were found are added to `readings`.
     """
     from triage.assess import assess
     from triage.cli.interrupt import UntilInterrupted
@@ -86,6 +93,8 @@ def from_logs(
             history=lambda: cast("Past | None", intake.history),
             begin=intake.begin,
         )
+        if readings is not None:
+            readings += intake.readings
     progress.done()
     if records.interrupted:
         notice = f"interrupted: only the first {records.count + intake.passed} records were read"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,20 +15,30 @@ from triage.cli.exits import DONE, Refused
 from triage.cli.options import Parser, add_logs, add_rules, deadline, overlays
 from triage.render.color import CHOICES, wants_color
 
+_OF_ONE = re.compile(r"(?:kern|syslog|messages|dmesg|journal|system|boot|console|vmcore|fabricmanager)\b")
+"""How the logs of one machine are named: a folder with such is that machine's."""
+
 
 def parser() -> Parser:
     """Return the parser of this verb."""
     parsed = Parser(
         "tui",
-        "Open the screens on this node or, with FILE, on what logs or a stored report say. Reads only.",
+        "Open the screens on this node or, with FILE, on what logs or a stored report say. A folder with one capture\n"
+        "or log for each node is a fleet. Reads only.",
         """
 gpu-triage tui
 gpu-triage tui /var/log/kern.log
+gpu-triage tui captures/ --inventory racks.csv
 gpu-triage check --format json > report.json; gpu-triage tui report.json
 """,
         "0 done   2 bad arguments, or no terminal",
     )
     parsed.add_argument("files", nargs="*", metavar="FILE", help="logs, or one stored report, instead of this node")
+    parsed.add_argument("--fleet", action="store_true", help="every FILE, or entry of a folder, is one node's")
+    parsed.add_argument("--one-node", action="store_true", help="a folder is one node's, whatever is in it")
+    parsed.add_argument(
+        "--inventory", type=Path, metavar="FILE", help="where the nodes of a fleet stand: CSV, JSON or YAML"
+    )
     parsed.add_argument("--replay", metavar="FILE", help="step with < and > through reports written one after another")
     parsed.add_argument(
         "--refresh", type=deadline, metavar="SECONDS", help="sweep this node so often (default: 15; at least 1 between)"
@@ -49,6 +60,10 @@ def main(words: Sequence[str]) -> int:
         raise Refused("the screens need a terminal that can place its cursor; set TERM, or use `gpu-triage check`")
     if args.replay and args.files:
         raise Refused("give either logs or --replay FILE")
+    if args.fleet and (args.one_node or args.replay or not args.files):
+        raise Refused("--fleet goes with FILE alone: gpu-triage tui --fleet captures/")
+    if args.inventory is not None and not is_fleet(args):
+        raise Refused("--inventory is for a fleet: gpu-triage tui captures/ --inventory racks.csv")
     for path in [*args.files, *([args.replay] if args.replay else [])]:
         if path == "-":
             raise Refused("the screens need standard input for the keys; save the log to a file and name it")
@@ -71,6 +86,20 @@ def main(words: Sequence[str]) -> int:
     return DONE
 
 
+def is_fleet(args: argparse.Namespace) -> bool:
+    """Return whether many nodes are meant: as asked, else if a folder is given that is not known to be one node's."""
+    if args.fleet or args.one_node or len(args.files) != 1 or not os.path.isdir(args.files[0]):
+        return bool(args.fleet)
+    from triage.folders import One, plan
+
+    names = [name for name in os.listdir(args.files[0]) if not name.startswith(".")]
+    return (
+        len(names) > 1
+        and not any(_OF_ONE.match(name) or name == "sos_commands" for name in names)
+        and all(isinstance(item, One) for item in plan(args.files[0]))
+    )
+
+
 def source(args: argparse.Namespace, folder: Path) -> Any:
     """Return what the screens are to show: a recording, a report, logs or this node."""
     from tui.sources import NODE_PERIOD, LogSource, NodeSource, ReportSource, is_report, rule_words
@@ -80,6 +109,12 @@ def source(args: argparse.Namespace, folder: Path) -> Any:
     if len(args.files) == 1 and is_report(args.files[0]):
         return ReportSource(args.files[0])
     rules = rule_words(args.rules, overlays(args))
+    if is_fleet(args):
+        from tui.fleet.source import FleetSource
+
+        return FleetSource(
+            args.files, folder, rules=rules, inventory=args.inventory, now=args.now, timezone=args.timezone
+        )
     if args.files:
         return LogSource(args.files, rules=rules, now=args.now, timezone=args.timezone)
     return NodeSource(folder, rules=rules, period=args.refresh or NODE_PERIOD)

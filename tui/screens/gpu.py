@@ -14,7 +14,8 @@ from tui.screens.node import INCIDENTS, incident_row
 from tui.text import Line, Span, wrap
 from tui.widgets.banner import Banner
 from tui.widgets.lines import Lines
-from tui.widgets.table import Column, Row, Table
+from tui.widgets.rows import Row
+from tui.widgets.table import Column, Table
 
 ROOMY = 110
 _NARROW = (

@@ -21,7 +21,8 @@ from tui.widgets.banner import Banner
 from tui.widgets.evidence import section
 from tui.widgets.lines import Lines
 from tui.widgets.page import Page, PageRow
-from tui.widgets.table import Column, Row, Table
+from tui.widgets.rows import Row
+from tui.widgets.table import Column, Table
 from tui.words import clock, place, risk, severity, since, verdict_long, verdict_short
 
 WIDE = 150

@@ -15,7 +15,8 @@ from tui.screens.base import TriageScreen
 from tui.text import heading, wrap
 from tui.widgets.lines import Lines
 from tui.widgets.page import Page, PageRow
-from tui.widgets.table import Column, Row, Table
+from tui.widgets.rows import Row
+from tui.widgets.table import Column, Table
 from tui.words import severity
 
 RULES = (
