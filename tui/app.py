@@ -8,14 +8,14 @@ Keys never wait for data.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
-import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -23,10 +23,9 @@ from textual.command import CommandPalette
 from textual.message import Message
 
 from probes.model import Reading
-from triage.cli.output import reason_of
 from triage.render.safe import safe
 from triage.rulebook.model import Rulebook
-from tui import clipboard, commands
+from tui import commands
 from tui.facts import Facts, facts
 from tui.fleet.picture import Picture
 from tui.fleet.ways import FleetWays
@@ -37,6 +36,7 @@ from tui.screens.help import HelpScreen
 from tui.screens.node import NodeScreen
 from tui.source import Failed, LogText, Snapshot, Source
 from tui.sources import ReportSource
+from tui.takes import Takes
 from tui.text import Span, age
 from tui.words import clock
 
@@ -66,7 +66,7 @@ class Arrived(Message):
         self.known = known
 
 
-class TriageApp(FleetWays):
+class TriageApp(FleetWays, Takes):
     """`gpu-triage tui`."""
 
     CSS_PATH = "triage.tcss"
@@ -123,6 +123,8 @@ class TriageApp(FleetWays):
         """Show the first screen at once and start asking the source."""
         self.push_screen(NodeScreen() if self.fleet is None else self.first_screen())
         self.set_interval(1.0, self._tick)
+        # What is loaded by now stays; looking through it again and again for garbage would hold up a key by 50 ms.
+        gc.freeze()
         if self._threads:
             self._pumping = threading.Thread(target=self._pump, name="source", daemon=True)
             self._pumping.start()
@@ -309,40 +311,6 @@ class TriageApp(FleetWays):
         else:
             self.say("that was the last report" if by > 0 else "that was the first report")
 
-    def copy(self, text: str) -> None:
-        """Copy through the terminal and into a private file, and say where."""
-        sequence = clipboard.osc52(text)
-        if sequence is not None and self._driver is not None:
-            self._driver.write(sequence)
-        way = f"copied {len(text):,} characters" if sequence is not None else "too long for the terminal's clipboard"
-        try:
-            self.say(f"{way}; also in {clipboard.keep(text)}")
-        except OSError as error:
-            self.say(f"{way}; no file: {reason_of(error)}")
-
-    def free_name(self, crumb: str, ending: str) -> str:
-        """Return a file name for what is shown that is not taken."""
-        words = re.sub(r"[^a-z0-9.]+", "-", crumb.lower()).strip("-.") or "screen"
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self.now()))
-        return f"gpu-triage-{words}-{stamp}.{ending}"
-
-    def export(self, form: str, path: str) -> None:
-        """Write what the screen shows to a file that is not there yet, and say where."""
-        screen = self.screen
-        text = screen.exported(form) if isinstance(screen, TriageScreen) else None
-        if text is None:
-            self.say(f"this screen has nothing to export as {form}")
-            return
-        ending = "json" if form == "json" else "txt"
-        target = Path(path).expanduser() if path else Path(self.free_name(getattr(screen, "crumb", ""), ending))
-        try:
-            clipboard.write_new(target, text)
-            self.say(f"wrote {target.absolute()}")
-        except FileExistsError:
-            self.say(f"{target} is there already; name another file")
-        except (OSError, RuntimeError) as error:
-            self.say(f"cannot write {target}: {reason_of(error)}")
-
     def theme_named(self, name: str) -> None:
         """Change the colours."""
         if name not in THEMES:
@@ -392,6 +360,8 @@ def run(source: Source, look: Look, load: Rulebooks) -> None:
                 loop.add_signal_handler(number, app.exit)
         await app.run_async()
 
+    # A key waits for whatever thread computes to give way, several times; usually that is 5 ms each.
+    sys.setswitchinterval(0.0005)
     asyncio.run(until_left())
     if app.fault is not None:
         raise app.fault

@@ -6,12 +6,14 @@ first, and the file only beyond it.
 
 from __future__ import annotations
 
+import time
 from array import array
 from bisect import bisect_left, bisect_right
 
 from tui.logfile import LogFile, Stop
 from tui.loglines import Search
 
+_PAUSE = 0.005
 MOST = 1_000_000
 """Lines that are remembered (8 MB)."""
 
@@ -25,18 +27,29 @@ class Hits:
         self._file = file
         self._rows = array("Q")
         self._reach = 0
+        self._collecting = False
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def collect(self, stop: Stop) -> None:
-        """Look through the whole file; for a thread."""
-        for reach, found in self._file.each(self.search.chunk, self.search.line, stop):
-            self._rows.extend(found)
-            self._reach = reach
-            if len(self._rows) > MOST:
-                return
-        self.done = not stop()
+        """Look through the whole file, behind its index while that is being made; for a thread."""
+        piece, whole = 0, False
+        self._collecting = True
+        try:
+            while not whole and not stop():
+                whole = self._file.done
+                for reach, found in self._file.each(self.search.chunk, self.search.line, stop, piece):
+                    piece += 1
+                    self._rows.extend(found)
+                    self._reach = reach
+                    if len(self._rows) > MOST:
+                        return
+                if not whole:
+                    time.sleep(_PAUSE)
+            self.done = not stop()
+        finally:
+            self._collecting = False
 
     def place(self, row: int) -> int | None:
         """Return which hit a row is, from 1, None if it is none or not known yet."""
@@ -45,14 +58,17 @@ class Hits:
 
     def next(self, start: int, forward: bool, stop: Stop) -> int | None:
         """Return the nearest hit at or after (or at or before) a row; None if there is none, or if stopped."""
-        rows, reach = self._rows, self._file.count if self.done else self._reach
-        if forward:
-            place = bisect_left(rows, start)
-            if place < len(rows):
+        rows, chunk, line = self._rows, self.search.chunk, self.search.line
+        while not stop():
+            collecting, reach = self._collecting, self._reach
+            place = bisect_left(rows, start) if forward else bisect_right(rows, start) - 1
+            if forward and place < len(rows):
                 return rows[place]
-            start = max(start, reach)
-            return None if self.done else self._file.find(start, True, self.search.chunk, self.search.line, stop)
-        if start < reach:
-            place = bisect_right(rows, start)
-            return rows[place - 1] if place else None
-        return self._file.find(start, False, self.search.chunk, self.search.line, stop)
+            if not forward and start < reach:
+                return rows[place] if place >= 0 else None
+            if not collecting:
+                # Nobody looks further: the file has grown since, or there were too many to remember.
+                found = self._file.find(max(start, reach) if forward else start, forward, chunk, line, stop)
+                return rows[place] if found is None and not forward and place >= 0 else found
+            time.sleep(_PAUSE)
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def never() -> bool:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> LogFile:
+def file(tmp_path: Path) -> Iterator[LogFile]:
     """Sixty thousand lines, some of them with an Xid."""
     path = tmp_path / "log"
     lines = [f"[{n:6d}.000000] nothing of note happened here" for n in range(60_000)]
@@ -27,7 +28,8 @@ def file(tmp_path: Path) -> LogFile:
     path.write_text("\n".join(lines) + "\n")
     opened = LogFile(str(path))
     opened.index(never)
-    return opened
+    yield opened
+    opened.close()
 
 
 @pytest.mark.parametrize("known", ["nothing", "a part", "all"])

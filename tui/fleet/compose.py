@@ -56,7 +56,9 @@ def node_rows(answers: Mapping[str, Answer], incidents: Mapping[str, Sequence[Js
 
 
 def _node(answer: Answer, incidents: Sequence[Json], place: Mapping[str, str]) -> NodeRow:
-    still = [each for each in incidents if each.get("state") == "open"]
+    # What an earlier capture showed and the last one does not is in the report, but no longer how the node stands.
+    now = {each.get("fingerprint") for each in answer.incidents}
+    still = [each for each in incidents if each.get("state") == "open" and each.get("fingerprint") in now]
     worst = min(still, key=lambda each: _rank(each.get("severity")), default=None)
     told = None if worst is None else facts({"incidents": [worst]}).incidents[0]
     silent = answer.state != ANSWERED

@@ -152,15 +152,6 @@ def _sure(share: float | None) -> Span:
     return "", number(share)
 
 
-def counts(picture: Picture) -> dict[str, int]:
-    """Return how many nodes stand how, and how many of them are stale."""
-    found = dict.fromkeys(STATE_WORDS, 0)
-    for row in picture.nodes:
-        found[row.state] += 1
-    found["stale"] = sum(map(picture.stale, picture.nodes))
-    return found
-
-
 def map_lines(letters: str, width: int, most: int) -> tuple[int, list[str]]:
     """Return how many nodes one sign stands for, and the signs in at most `most` lines: the worst of each block."""
     each = max(1, -(-len(letters) // max(1, width * most)))

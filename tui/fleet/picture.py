@@ -99,6 +99,14 @@ class Said(NamedTuple):
     doubt: str
 
 
+class Counts(NamedTuple):
+    """How many nodes stand how (`stale` among them too), how many GPUs there are and how many of them are bad."""
+
+    states: Mapping[str, int]
+    gpus: int
+    bad: int
+
+
 class Picture(NamedTuple):
     """A fleet at one moment; `nodes` worst first.  `path` is the file with the rest."""
 
@@ -111,6 +119,7 @@ class Picture(NamedTuple):
     said: tuple[Said, ...]
     map: str
     notices: tuple[str, ...]
+    counts: Counts
 
     def stale(self, row: NodeRow) -> bool:
         """Return whether a node's answer is much older than the newest one."""
@@ -151,10 +160,19 @@ def load(path: Path) -> Picture | None:
             groups = tuple(GroupRow(*each) for each in _rows(db, "group"))
             said = tuple(Said(*each) for each in _rows(db, "said"))
         told = json.loads(about["told"])
-        return Picture(path, told["made_at"], told["newest"], told["complete"], nodes, groups, said, told["map"],
-                       tuple(told["notices"]))  # fmt: skip
+        seen = Picture(path, told["made_at"], told["newest"], told["complete"], nodes, groups, said, told["map"],
+                       tuple(told["notices"]), Counts({}, 0, 0))  # fmt: skip
+        return seen._replace(counts=_counts(seen))
     except (sqlite3.Error, OSError, ValueError, TypeError, KeyError, zlib.error):
         return None
+
+
+def _counts(picture: Picture) -> Counts:
+    found = dict.fromkeys((*STATES, "stale"), 0)
+    for row in picture.nodes:
+        found[row.state] += 1
+        found["stale"] += picture.stale(row)
+    return Counts(found, sum(len(row.gpus) for row in picture.nodes), sum(row.bad for row in picture.nodes))
 
 
 def answers(path: Path, rules: str) -> dict[str, tuple[str, bytes]]:

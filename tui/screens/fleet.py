@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical
 
 from triage.render.text import number
 from tui.facts import facts
-from tui.fleet.lists import GROUPS, NODES, STATE_WORDS, Groups, Nodes, counts, map_lines
+from tui.fleet.lists import GROUPS, NODES, STATE_WORDS, Groups, Nodes, map_lines
 from tui.fleet.picture import GroupRow, NodeRow, Picture, Said, named
 from tui.look import Look
 from tui.screens.base import TriageScreen
@@ -48,7 +48,6 @@ class FleetScreen(TriageScreen):
     def __init__(self) -> None:
         super().__init__()
         self._picture: Picture | None = None
-        self._counts: dict[str, int] = {}
 
     def body(self) -> ComposeResult:
         """Make the status, the map, the sentences and the two lists."""
@@ -87,8 +86,9 @@ class FleetScreen(TriageScreen):
             nodes.put(())
             return
         if picture is not self._picture:
-            self._picture, self._counts = picture, counts(picture)
-            groups.empty = "none: no node shows a fault" if self._all_known() else "none in what could be read"
+            self._picture = picture
+            known = not picture.counts.states["unread"] and not picture.counts.states["unknown"]
+            groups.empty = "none: no node shows a fault" if known else "none in what could be read"
             nodes.empty = "none"
             groups.put(Groups(picture, app.now))
             placed = any(row.rack for row in picture.nodes)
@@ -99,9 +99,6 @@ class FleetScreen(TriageScreen):
         nodes.refresh()
         self._preview()
 
-    def _all_known(self) -> bool:
-        return not self._counts.get("unread") and not self._counts.get("unknown")
-
     # What is drawn --------------------------------------------------------------------------------------------------
 
     def _status(self, width: int, height: int) -> list[Line]:
@@ -110,11 +107,11 @@ class FleetScreen(TriageScreen):
             return [(("unknown", f" {app.failed or app.waiting()}"),)]
         spans: list[Span] = [("", " ")]
         for state, word in {**STATE_WORDS, "stale": "STALE"}.items():
-            count = self._counts[state]
+            count = picture.counts.states[state]
             style = state if state in ("critical", "warning", "ok") else "unknown"
             if count or style != "unknown":
                 spans += [(f"{style} strong" if count else "faint", f"{word.upper()} {count:,}"), ("", "  ")]
-        gpus, bad = sum(len(row.gpus) for row in picture.nodes), sum(row.bad for row in picture.nodes)
+        gpus, bad = picture.counts.gpus, picture.counts.bad
         spans.append(("", f" {len(picture.nodes):,} nodes, {gpus:,} GPUs of which {bad:,} bad"))
         lines: list[Line] = [tuple(spans)]
         if app.failed:
@@ -157,9 +154,11 @@ class FleetScreen(TriageScreen):
         if self._picture is None:
             return None
         nodes, groups = self.query_one("#nodes", Table), self.query_one("#groups", Table)
-        if self.focused is nodes:
-            return next((row for row in self._picture.nodes if row.node == nodes.key), None)
-        return next((row for row in self._picture.groups if row.key == groups.key), None)
+        table, rows = (nodes, self._picture.nodes) if self.focused is nodes else (groups, self._picture.groups)
+        # A thread may not have put the newest rows in order yet; then the cursor is still on one of those before.
+        number = table.number
+        found = rows[number] if number is not None and number < len(rows) else None
+        return found if found is not None and found[0] == table.key else None
 
     def _preview(self) -> None:
         self.query_one("#answer").refresh(layout=True)

@@ -107,7 +107,6 @@ class LogWork(TriageScreen):
             if first:
                 self.tell(lambda: self._take(file))
             self.tell(self._arrive)
-            self.tell(lambda: self._collect(file))
             found = rulebook()
             if found is not None:
                 signals = Signals(found)
@@ -122,6 +121,8 @@ class LogWork(TriageScreen):
         if self.view.file is not None and self.view.file is not file:
             self.view.file.close()
         self.view.file = file
+        hits = self.xids = Hits(file, search_for(XID))
+        self.work("xids", "", hits.collect)
         self.view.reset()
         self.show()
 
@@ -139,11 +140,6 @@ class LogWork(TriageScreen):
         self.view.go_to(row)
         if self._quoted and not same(self._quoted, decoded(self.view.text(row))):
             self.triage.say(f"line {line} now reads otherwise than the report quotes it: the log has changed")
-
-    def _collect(self, file: LogFile) -> None:
-        """Find all Xids, so that the next one is there at once however far away."""
-        hits = self.xids = Hits(file, search_for(XID))
-        self.work("xids", "", hits.collect)
 
     def _know(self, signals: Signals) -> None:
         self.view.signals = signals

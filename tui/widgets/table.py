@@ -70,6 +70,11 @@ class Table(Lines):
         """The key of the row under the cursor."""
         return self.rows.key(self.cursor) if self.cursor < len(self.rows) else None
 
+    @property
+    def number(self) -> int | None:
+        """The number of the row under the cursor among all that were put."""
+        return self.rows.order[self.cursor] if self.cursor < len(self.rows) else None
+
     def put(self, rows: Sequence[Row] | Rows, columns: Sequence[Column] | None = None) -> None:
         """Replace all rows; the cursor stays on its key, and on its line of the screen."""
         if columns is not None:
