@@ -31,6 +31,7 @@ from tui.fleet.picture import Picture
 from tui.fleet.ways import FleetWays
 from tui.keys import keys_of
 from tui.look import THEMES, Look
+from tui.people import People
 from tui.screens.base import TriageScreen
 from tui.screens.help import HelpScreen
 from tui.screens.node import NodeScreen
@@ -85,7 +86,14 @@ class TriageApp(FleetWays, Takes):
     ]
 
     def __init__(
-        self, source: Source, look: Look, load: Rulebooks, *, now: Callable[[], float] = time.time, threads: bool = True
+        self,
+        source: Source,
+        look: Look,
+        load: Rulebooks,
+        *,
+        now: Callable[[], float] = time.time,
+        threads: bool = True,
+        people: People | None = None,
     ) -> None:
         # Textual looks at NO_COLOR when it starts, and counts it even where it is empty.
         if look.theme == "plain":
@@ -97,6 +105,8 @@ class TriageApp(FleetWays, Takes):
         self.source = source
         self.look = look
         self.now = now
+        self.people = people
+        self.may_write = people is not None and people.refusal() is None
         self.facts: Facts | None = None
         self.snapshot: Snapshot | None = None
         self.failed = ""
@@ -345,13 +355,13 @@ class TriageApp(FleetWays, Takes):
         self._close_messages_no_wait()
 
 
-def run(source: Source, look: Look, load: Rulebooks) -> None:
+def run(source: Source, look: Look, load: Rulebooks, people: People | None = None) -> None:
     """Open the screens and return when they are left.
 
     Raises:
         Exception: what went wrong in them, if anything did; the terminal is as it was before.
     """
-    app = TriageApp(source, look, load)
+    app = TriageApp(source, look, load, people=people)
 
     async def until_left() -> None:
         loop = asyncio.get_running_loop()

@@ -12,7 +12,7 @@ from typing import Any
 
 from triage.cli import output
 from triage.cli.exits import DONE, Refused
-from triage.cli.options import Parser, add_logs, add_rules, deadline, overlays
+from triage.cli.options import Parser, add_history, add_logs, add_rules, deadline, overlays, state_directory
 from triage.render.color import CHOICES, wants_color
 
 _OF_ONE = re.compile(r"(?:kern|syslog|messages|dmesg|journal|system|boot|console|vmcore|fabricmanager)\b")
@@ -45,6 +45,7 @@ gpu-triage check --format json > report.json; gpu-triage tui report.json
     )
     parsed.add_argument("--color", choices=CHOICES, default="auto", help="colour (default: unless NO_COLOR is set)")
     parsed.add_argument("--ascii", action="store_true", help="draw nothing beyond ASCII")
+    add_history(parsed)
     add_rules(parsed)
     add_logs(parsed)
     return parsed
@@ -82,8 +83,17 @@ def main(words: Sequence[str]) -> int:
     # a rulebook that is wrong is refused before the screen is taken
     load_rulebook(args.rules, overlays(args), whole=True)
     with TemporaryDirectory(prefix="gpu-triage-") as folder:
-        run(source(args, Path(folder)), look(args), lambda: load_rulebook(args.rules, overlays(args), whole=True))
+        rules = lambda: load_rulebook(args.rules, overlays(args), whole=True)  # noqa: E731
+        run(source(args, Path(folder)), look(args), rules, people(args))
     return DONE
+
+
+def people(args: argparse.Namespace) -> Any:
+    """Return where what people say of incidents is kept; None if nothing is to be kept."""
+    from tui.people import People
+
+    directory = state_directory(args)
+    return None if directory is None else People(directory)
 
 
 def is_fleet(args: argparse.Namespace) -> bool:
