@@ -5,13 +5,13 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rules pytest fix lock clean bench
+.PHONY: help demo test check lint types rules pytest fix lock clean bench screenshots
 
 VENV := .venv
 BIN := $(VENV)/bin
 # The times in this log name no year; --now says that it was written in 2024, so that the demo prints the same for ever.
 DEMO := explain examples/double-bit-error.log --now 1733200000
-CODE := $(sort $(dir $(wildcard triage/*.py probes/*.py tui/*.py tests/*.py benchmarks/*.py)))
+CODE := $(sort $(dir $(wildcard triage/*.py probes/*.py tui/*.py tests/*.py benchmarks/*.py docs/*.py)))
 
 # The first Python that is new enough and can make a virtual environment; `make PYTHON=/path/to/python` overrides.
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))
@@ -32,6 +32,7 @@ help:
 	@echo 'make check   the quick ones: all but the tests'
 	@echo 'make fix     format and mend what can be mended by machine'
 	@echo 'make bench   the benchmarks'
+	@echo 'make screenshots   draw docs/images anew'
 	@echo 'make lock    renew the lock files (needs uv; UPGRADE=--upgrade for newer versions)'
 	@echo 'make clean   remove what make made'
 
@@ -65,6 +66,9 @@ bench: $(DEV)
 	@set -- benchmarks/bench_*.py; \
 	[ -e "$$1" ] || { echo 'make bench: there are no benchmarks yet' >&2; exit 1; }; \
 	for b; do echo "== $$b"; $(BIN)/python "$$b" || exit; done
+
+screenshots: $(DEV)
+	$(BIN)/python docs/screenshots.py
 
 # --- the virtual environment -------------------------------------------------------------------------------------
 
