@@ -15,6 +15,7 @@ from triage.cli.exits import DONE, Refused
 from triage.cli.options import Parser, add_history, add_logs, add_rules, deadline, overlays, state_directory
 from triage.render.color import CHOICES, wants_color
 
+PORT = 8000
 _OF_ONE = re.compile(r"(?:kern|syslog|messages|dmesg|journal|system|boot|console|vmcore|fabricmanager)\b")
 """How the logs of one machine are named: a folder with such is that machine's."""
 
@@ -41,6 +42,10 @@ gpu-triage check --format json > report.json; gpu-triage tui report.json
     )
     parsed.add_argument("--replay", metavar="FILE", help="step with < and > through reports written one after another")
     parsed.add_argument(
+        "--serve", action="store_true", help="show the screens in a browser on this machine (127.0.0.1), not here"
+    )
+    parsed.add_argument("--port", type=int, default=PORT, help=f"of --serve (default: {PORT})")
+    parsed.add_argument(
         "--refresh", type=deadline, metavar="SECONDS", help="sweep this node so often (default: 15; at least 1 between)"
     )
     parsed.add_argument("--color", choices=CHOICES, default="auto", help="colour (default: unless NO_COLOR is set)")
@@ -54,10 +59,13 @@ gpu-triage check --format json > report.json; gpu-triage tui report.json
 def main(words: Sequence[str]) -> int:
     """Open the screens on what was asked for."""
     args = parser().parse_args(words)
-    # The screens are drawn on standard error, so that is asked too.
-    if not all(map(output.is_terminal, (sys.stdin, sys.stdout, sys.stderr))):
+    if args.serve:
+        return _serve(list(words), args.port)
+    # The screens are drawn on standard error, so that is asked too; --serve asks for them over pipes.
+    served = "WebDriver" in os.environ.get("TEXTUAL_DRIVER", "")
+    if not served and not all(map(output.is_terminal, (sys.stdin, sys.stdout, sys.stderr))):
         raise Refused("the screens need a terminal; `gpu-triage check` and `gpu-triage explain` do not")
-    if os.environ.get("TERM", "dumb") in ("", "dumb", "unknown"):
+    if not served and os.environ.get("TERM", "dumb") in ("", "dumb", "unknown"):
         raise Refused("the screens need a terminal that can place its cursor; set TERM, or use `gpu-triage check`")
     if args.replay and args.files:
         raise Refused("give either logs or --replay FILE")
@@ -108,6 +116,26 @@ def is_fleet(args: argparse.Namespace) -> bool:
         and not any(_OF_ONE.match(name) or name == "sos_commands" for name in names)
         and all(isinstance(item, One) for item in plan(args.files[0]))
     )
+
+
+def _serve(words: list[str], port: int) -> int:
+    """Serve the screens that the other words open, until interrupted."""
+    if "TEXTUAL_DRIVER" in os.environ:
+        raise Refused("--serve is not for screens that are served already")
+    if not 1 <= port <= 65535:
+        raise Refused(f"--port {port}: a port is a number from 1 to 65535")
+    try:
+        from tui.serve import Taken, serve
+    except ImportError as error:
+        raise Refused(f"--serve needs more packages ({error}): pip install 'gpu-triage[serve]'") from error
+    own = [place for place, word in enumerate(words) if word == "--serve" or word.startswith("--port=")]
+    own += [at for place, word in enumerate(words) if word == "--port" for at in (place, place + 1)]
+    rest = [word for place, word in enumerate(words) if place not in own]
+    try:
+        serve([sys.executable, "-m", "triage", "tui", *rest], port, lambda address: output.write(f"{address}\n"))
+    except Taken as taken:
+        raise Refused(f"{taken}; choose another with --port") from taken
+    return DONE
 
 
 def source(args: argparse.Namespace, folder: Path) -> Any:
