@@ -39,7 +39,7 @@ from tui.source import Failed, LogText, Snapshot, Source
 from tui.sources import ReportSource
 from tui.takes import Takes
 from tui.text import Span, age
-from tui.words import clock
+from tui.words import clock, moment
 
 FASTEST = 0.5
 """Seconds between two drawings of new data, at least."""
@@ -259,13 +259,14 @@ class TriageApp(FleetWays, Takes):
             place, count = self.source.position
             of = f" {place}/{count} < >" if count > 1 else ""
             return [*words, ("strong", f"RECORDED{of}"), ("", f" {clock(snapshot.at, day=True)}Z, {age(old)} ago")]
-        verb = "" if width < ROOMY else "swept " if self.source.period is not None else "read "
         if self.source.period is None:
-            return [*words, ("", f"{verb}{clock(snapshot.at)}Z, {age(old)} ago")]
+            verb = "" if width < ROOMY else "speaks until "
+            return [*words, ("", f"{verb}{moment(snapshot.at, old, width >= ROOMY)}")]
+        verb = "" if width < ROOMY else "swept "
         if old > STALE * self.source.period + (snapshot.took or 0.0):
             words.append(("strong", "STALE "))
         took = f", took {snapshot.took:.1f}s" if snapshot.took is not None and width >= 110 else ""
-        return [*words, ("", f"{verb}{clock(snapshot.at)}Z, {age(old)} ago{took}")]
+        return [*words, ("", f"{verb}{moment(snapshot.at, old, width >= ROOMY)}{took}")]
 
     # What a person asks for -----------------------------------------------------------------------------------------
 

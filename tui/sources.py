@@ -152,9 +152,19 @@ def _node_snapshot(told: dict[str, Any], spool: Path, took: float) -> Snapshot:
 
 
 def logs_snapshot(told: dict[str, Any], took: float, logs: tuple[LogText, ...]) -> Snapshot:
-    """Return what the reading of logs and captures printed as a snapshot of now."""
+    """Return what the reading of logs and captures printed; it is of the moment that they speak of last."""
     readings = tuple(unpack(each) for each in told.get("readings", ()))
-    return Snapshot(told["report"], time.time(), took, readings, logs)
+    captured = tuple(LogText(origin, path, dict(rows)) for origin, path, rows in told.get("logs", ()))
+    ends = [epoch(source.get("to")) for source in told["report"].get("sources", ())]
+    newest = max((end for end in ends if end is not None), default=time.time())
+    return Snapshot(told["report"], newest, took, readings, (*logs, *captured))
+
+
+def log_texts(files: Sequence[str]) -> tuple[LogText, ...]:
+    """Return the logs among files and in folders that can be opened as they are; a capture's comes with its reading."""
+    from tui.captured import is_capture
+
+    return tuple(LogText(path, path) for path in log_files(files) if not is_capture(path))
 
 
 class LogSource:
@@ -163,13 +173,21 @@ class LogSource:
     period: float | None = None
 
     def __init__(
-        self, files: Sequence[str], *, rules: Sequence[str] = (), now: float | None = None, timezone: float = 0.0
+        self,
+        files: Sequence[str],
+        *,
+        rules: Sequence[str] = (),
+        now: float | None = None,
+        timezone: float = 0.0,
+        folder: Path | None = None,
     ) -> None:
-        self.logs = tuple(LogText(path, path) for path in log_files(files))
+        self.logs = log_texts(files)
         self.title = os.path.basename(files[0]) if len(files) == 1 else f"{len(files)} logs"
         given = [f"--timezone={timezone}"] if timezone else []
         if now is not None:
             given.append(f"--now={now}")
+        if folder is not None:
+            given.append(f"--spool={folder}")
         self._words = ["logs", *rules, *given, *(f"--file={path}" for path in files)]
 
     def snapshots(self, stop: threading.Event, again: threading.Event) -> Iterator[Snapshot | Failed]:

@@ -53,7 +53,7 @@ def main(words: Sequence[str]) -> None:
         elif args.what == "node":
             told = _node(load_rulebook(args.rules, args.overlay), now, args.deadline, args.spool)
         else:
-            told = _logs(load_rulebook(args.rules, args.overlay), now, args.file, args.timezone)
+            told = _logs(load_rulebook(args.rules, args.overlay), now, args.file, args.timezone, args.spool)
     except Refused as refused:
         told = {"refused": refused.message}
     json.dump(told, sys.stdout, allow_nan=False)
@@ -66,10 +66,15 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _logs(rulebook: Any, now: float, files: Sequence[str], timezone: float) -> dict[str, Any]:
+def _logs(rulebook: Any, now: float, files: Sequence[str], timezone: float, folder: Path | None) -> dict[str, Any]:
     readings: list[Reading] = []
     report = from_logs(rulebook, files, now=now, tz_offset=timezone, readings=readings)
-    return {"report": report, "readings": [pack(reading) for reading in readings]}
+    told: dict[str, Any] = {"report": report, "readings": [pack(reading) for reading in readings]}
+    if folder is not None:
+        from tui.captured import spooled
+
+        told["logs"] = list(spooled(files, folder))
+    return told
 
 
 def _node(rulebook: Any, now: float, deadline: float, spool: Path | None) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def source(args: argparse.Namespace, folder: Path) -> Any:
             args.files, folder, rules=rules, inventory=args.inventory, now=args.now, timezone=args.timezone
         )
     if args.files:
-        return LogSource(args.files, rules=rules, now=args.now, timezone=args.timezone)
+        return LogSource(args.files, rules=rules, now=args.now, timezone=args.timezone, folder=folder)
     return NodeSource(folder, rules=rules, period=args.refresh or NODE_PERIOD)
 
 

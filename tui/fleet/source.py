@@ -18,7 +18,7 @@ from tui.fleet import picture
 from tui.fleet.paths import nodes_of, stamp, stamp_of_itself
 from tui.fleet.picture import Picture
 from tui.source import Failed, LogText, Snapshot
-from tui.sources import Child, log_files, logs_snapshot, pause
+from tui.sources import Child, log_texts, logs_snapshot, pause
 
 PERIOD = 5.0
 """Seconds between looks whether a capture came or changed."""
@@ -113,10 +113,11 @@ class FleetSource:
     def read(self, paths: Sequence[str], stop: threading.Event) -> Snapshot | Failed:
         """Read what one node was read from, with its counters and logs."""
         began = time.monotonic()
-        told = Child().run(["logs", *self._common, *(f"--file={path}" for path in paths)], None, stop)
+        words = ["logs", *self._common, f"--spool={self._folder}", *(f"--file={path}" for path in paths)]
+        told = Child().run(words, None, stop)
         if isinstance(told, str):
             return Failed(told, time.time())
-        return logs_snapshot(told, time.monotonic() - began, tuple(LogText(path, path) for path in log_files(paths)))
+        return logs_snapshot(told, time.monotonic() - began, log_texts(paths))
 
 
 def node_snapshot(detail: Json, read: Snapshot | None) -> tuple[Snapshot, Facts]:

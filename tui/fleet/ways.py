@@ -13,11 +13,9 @@ from tui.fleet.picture import STALE, Picture
 from tui.fleet.source import FleetSource, node_snapshot
 from tui.screens.fleet import FleetScreen, NodeOfFleetScreen
 from tui.source import Failed, Snapshot, Source
-from tui.text import Span, age
+from tui.text import Span
 from tui.ways import Ways
-from tui.words import clock
-
-DAY = 86400.0
+from tui.words import moment
 
 
 class NodeRead(Message):
@@ -118,7 +116,7 @@ class FleetWays(Ways):
         if newest is not None and newest - at > STALE:
             words.append(("unknown strong", "STALE "))
         old, said = self.now() - at, "newest " if self.node is None and width >= 100 else ""
-        return [*words, ("", f"{said}{clock(at, day=old > DAY)}Z, {age(old)} ago")]
+        return [*words, ("", f"{said}{moment(at, old, width >= 100)}")]
 
     def draw_again(self) -> None:
         """Draw the screen that is looked at with the facts as they are now."""

@@ -167,3 +167,21 @@ def test_a_node_is_shown_with_the_fleets_verdict_and_its_own_readings(captures: 
     assert 59 in [reading.value for reading in value.readings if reading.name == "gpu.temperature"]
     assert TAKEN - 20 == value.at
     assert seen.detail("nobody") is None
+
+
+def test_the_log_within_a_capture_can_be_opened_at_the_evidence(captures: Path, tmp_path: Path) -> None:
+    source = opened(captures, tmp_path)
+    seen = first(source)
+    detail = seen.detail("gpu-0003")
+    assert detail is not None
+
+    read = source.read(detail["paths"], threading.Event())
+
+    assert isinstance(read, Snapshot)
+    (log,) = read.logs
+    witness = node_snapshot(detail, read)[1].incidents[0].evidence[0].witness
+    assert witness is not None
+    assert (log.origin, witness.line) == (witness.origin, 2)
+    row = log.row(2)
+    assert row is not None
+    assert "NVRM: Xid (PCI:0000:4e:00): 79" in Path(log.path).read_text().splitlines()[row]
