@@ -22,16 +22,24 @@ class LogText(NamedTuple):
 
     `rows` maps line numbers of the report to rows of the file where they
     differ (a live source counts by sequence number); without it a line's row
-    is its number less one.
+    is its number less one.  Text made of several logs has in `parts` the rows of
+    each by its origin.
     """
 
     origin: str
     path: str
     rows: Mapping[int, int] | None = None
+    parts: Mapping[str, Mapping[int, int]] = {}
 
     def row(self, line: int) -> int | None:
         """Return the row in the file, from zero, of a line of the report."""
         return line - 1 if self.rows is None else self.rows.get(line)
+
+    def row_of(self, origin: str | None, line: int) -> int | None:
+        """Return the row of a line of the report, None if it is of another log."""
+        if self.parts:
+            return self.parts.get(origin or "", {}).get(line)
+        return self.row(line) if origin == self.origin else None
 
 
 class Snapshot(NamedTuple):

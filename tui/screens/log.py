@@ -10,16 +10,19 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from triage.cli.output import reason_of
 from tui.facts import Incident
 from tui.loghits import Hits
 from tui.loglines import Search, decoded, search_for
 from tui.marks import evidence_at, marks_of
+from tui.merge import Merged, merged, wall
 from tui.screens.logwork import LogWork
 from tui.source import LogText
 from tui.text import Line, Span, clean, wrap
 from tui.widgets.banner import Banner
 from tui.widgets.lines import Lines
 from tui.widgets.logview import MOST_LISTED, LogView, listed
+from tui.words import clock
 
 MOST_COPIED = 10_000
 """Lines that an export of a log holds at most."""
@@ -48,6 +51,7 @@ class LogScreen(LogWork):
         Binding("F", "follow", "follow", id="log.follow"),
         Binding("w", "raw", "raw lines", id="log.raw", show=False),
         Binding("b", "other", "next log", id="log.other", show=False),
+        Binding("B", "merge", "all logs by time", id="log.merge", show=False),
         Binding("r", "rule", "rule", id="log.rule", show=False),
     ]
 
@@ -304,6 +308,39 @@ class LogScreen(LogWork):
         origins = [log.origin for log in self.logs]
         place = origins.index(self.log_text.origin) if self.log_text.origin in origins else -1
         self.switch(self.logs[(place + 1) % len(self.logs)], None)
+
+    def action_merge(self) -> None:
+        """Show what all logs say around the time of this line, in order of time."""
+        if len(self.logs) < 2:
+            self.triage.say("there is no other log to put beside it")
+            return
+        hint = self.triage.now()
+        here = wall(self.view.text(self.view.number), hint) if self.view.file is not None else None
+        if here is None and self.incident is not None:
+            here = self.incident.opened_at
+        logs, on = self.logs, (self.log_text.origin, self.view.number)
+
+        def put_in_order(stop: Callable[[], bool]) -> None:
+            try:
+                found = merged(logs, here, hint, stop, on)
+            except OSError as error:
+                reason = reason_of(error)
+                self.tell(lambda: self.triage.say(f"cannot put the logs in order: {reason}"))
+                return
+            if found is None:
+                self.tell(lambda: self.triage.say("no log here names a time of day; they cannot be put in order"))
+            else:
+                told = found
+                self.tell(lambda: self._show_merged(told))
+
+        self.work("merge", "putting in order", put_in_order)
+
+    def _show_merged(self, found: Merged) -> None:
+        self.passing = found.log.path
+        self.switch(found.log, found.row + 1)
+        span = f"{clock(found.start)} to {clock(found.end)}Z"
+        left = f"; without {', '.join(found.left_out)}, which name no time of day" if found.left_out else ""
+        self.triage.say(f"all logs, {span}, by time; b shows one log again{left}")
 
     def switch(self, log: LogText, line: int | None) -> None:
         """Show another log."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 
 from textual.message import Message
 from textual.worker import get_current_worker
@@ -38,6 +40,8 @@ class LogWork(TriageScreen):
     _line: int | None
     _quoted: str
     _following: bool
+    passing: str | None = None
+    """The path of a text that is only for this screen: once it is open, its name goes."""
     _busy = ""
     _trouble = ""
 
@@ -83,11 +87,12 @@ class LogWork(TriageScreen):
         self._busy = ""
 
     def _open(self) -> None:
-        path, rulebook = self.log_text.path, self.triage.rulebook
+        path, rulebook, tidy = self.log_text.path, self.triage.rulebook, self._tidy
 
         def opened(stop: Callable[[], bool]) -> None:
             try:
                 file = LogFile(path)
+                tidy()
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or str(error)
                 self.tell(lambda: self._refuse(reason))
@@ -113,6 +118,12 @@ class LogWork(TriageScreen):
                 self.tell(lambda: self._know(signals))
 
         self.work("open", "opening", opened)
+
+    def _tidy(self) -> None:
+        passing, self.passing = self.passing, None
+        if passing is not None:
+            with suppress(OSError):
+                os.unlink(passing)
 
     def _refuse(self, reason: str) -> None:
         self._trouble = f"cannot be opened: {reason}"
