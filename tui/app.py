@@ -39,6 +39,7 @@ from tui.source import Failed, LogText, Snapshot, Source
 from tui.sources import ReportSource
 from tui.takes import Takes
 from tui.text import Span, age
+from tui.trend import Trend
 from tui.words import clock, moment
 
 FASTEST = 0.5
@@ -106,6 +107,7 @@ class TriageApp(FleetWays, Takes):
         self.look = look
         self.now = now
         self.people = people
+        self.trend = Trend()
         self.may_write = people is not None and people.refusal() is None
         self.facts: Facts | None = None
         self.snapshot: Snapshot | None = None
@@ -187,6 +189,7 @@ class TriageApp(FleetWays, Takes):
             self.failed = ""
         else:
             self.snapshot, self.facts, self.failed = arrived.value, arrived.known, ""
+            self.trend.add(arrived.value.at, arrived.value.readings)
         self.draw_again()
 
     def draw_again(self) -> None:
