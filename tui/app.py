@@ -28,9 +28,9 @@ from triage.rulebook.model import Rulebook
 from tui import commands
 from tui.facts import Facts, facts
 from tui.fleet.picture import Picture
-from tui.fleet.ways import FleetWays
 from tui.keys import keys_of
 from tui.look import THEMES, Look
+from tui.past import Past
 from tui.people import People
 from tui.screens.base import TriageScreen
 from tui.screens.help import HelpScreen
@@ -68,7 +68,7 @@ class Arrived(Message):
         self.known = known
 
 
-class TriageApp(FleetWays, Takes):
+class TriageApp(Past, Takes):
     """`gpu-triage tui`."""
 
     CSS_PATH = "triage.tcss"
@@ -311,19 +311,14 @@ class TriageApp(FleetWays, Takes):
             self._draw()
         self._tick()
 
+    def ask_again(self) -> None:
+        """Have the source say anew what it says."""
+        self._again.set()
+
     def action_again(self) -> None:
         """Ask the source for a new snapshot now."""
         self._again.set()
         self.say("asked for a new sweep" if self.source.period is not None else "reading again")
-
-    def action_replay(self, by: int) -> None:
-        """Step through recorded reports."""
-        if not isinstance(self.source, ReportSource):
-            self.say("this is not a recording; open one with: gpu-triage tui --replay FILE")
-        elif self.source.move(by):
-            self._again.set()
-        else:
-            self.say("that was the last report" if by > 0 else "that was the first report")
 
     def theme_named(self, name: str) -> None:
         """Change the colours."""

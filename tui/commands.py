@@ -57,6 +57,8 @@ COMMANDS = (
     Command("dispute", "dispute [CAUSE] WHY", "say that this verdict is wrong, and what it was",
             _say_of_it("dispute"), False),
     Command("export", "export text|json [FILE]", "write what this screen shows to a file", _export),
+    Command("at", "at TIME|now", "what was known by then: 03:10, 2026-08-22T03:10Z",
+            lambda app, words: app.go_to_time(words), False),
     Command("refresh", "refresh", "sweep or read again now", lambda app, words: app.action_again()),
     Command("pause", "pause", "freeze the picture, or go on", lambda app, words: app.action_pause()),
     Command("theme", "theme plain|sixteen|safe", "colours: none, sixteen, or without red beside green",

@@ -227,6 +227,18 @@ class ReportSource:
         moved, self._place = place != self._place, place
         return moved
 
+    @property
+    def newest(self) -> float:
+        """When the last report was made, in UTC epoch seconds."""
+        return max((epoch(report.get("generated_at")) or 0.0 for report in self._reports), default=0.0)
+
+    def go_to(self, at: float) -> bool:
+        """Step to the last report that was made by then; false if there is none, and then to the first."""
+        made = [epoch(report.get("generated_at")) or 0.0 for report in self._reports]
+        until = [place for place, when in enumerate(made) if when <= at]
+        self._place = max(until, key=lambda place: (made[place], place), default=0)
+        return bool(until)
+
     def snapshots(self, stop: threading.Event, again: threading.Event) -> Iterator[Snapshot | Failed]:
         """Yield the report at the place, and again whenever asked."""
         while not stop.is_set():

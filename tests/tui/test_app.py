@@ -367,6 +367,31 @@ def test_recorded_reports_are_stepped_through(drive: Drive, tmp_path: Path) -> N
     drive(story, source=ReportSource(str(path)), size=(120, 40))
 
 
+def test_a_recording_is_shown_as_it_was_known_at_a_moment(drive: Drive, tmp_path: Path) -> None:
+    path = tmp_path / "reports.json"
+    hours = [
+        samples.REPORT | {"node": f"node-{n:02d}", "generated_at": f"2026-08-22T{n:02d}:00:00.000Z"} for n in range(15)
+    ]
+    path.write_text("\n".join(map(json.dumps, hours)))
+    source = ReportSource(str(path))
+
+    async def story(app: TriageApp, pilot: Pilot[None]) -> None:
+        app.command("at 03:10")
+        await until(app, pilot, lambda: "node-03" in text_of(app))
+        app.command("at 2026-08-22T11:59Z")
+        await until(app, pilot, lambda: "node-11" in text_of(app))
+        app.command("at noon")
+        await pilot.pause()
+        assert "'noon' is no time; write 03:10" in text_of(app)
+        app.command("at now")
+        await until(app, pilot, lambda: "node-14" in text_of(app))
+        app.command("at 2020-01-01")
+        await until(app, pilot, lambda: "node-00" in text_of(app))
+        assert "no report is that old" in text_of(app)
+
+    drive(story, source=source, size=(120, 40))
+
+
 # Keys, commands, copies ---------------------------------------------------------------------------------------------
 
 

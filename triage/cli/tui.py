@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,9 @@ gpu-triage check --format json > report.json; gpu-triage tui report.json
         "--inventory", type=Path, metavar="FILE", help="where the nodes of a fleet stand: CSV, JSON or YAML"
     )
     parsed.add_argument("--replay", metavar="FILE", help="step with < and > through reports written one after another")
+    parsed.add_argument(
+        "--at", metavar="TIME", help="open a recording or a fleet as it was known then: 03:10, 2026-08-22T03:10Z (UTC)"
+    )
     parsed.add_argument(
         "--serve", action="store_true", help="show the screens in a browser on this machine (127.0.0.1), not here"
     )
@@ -104,6 +108,15 @@ def people(args: argparse.Namespace) -> Any:
     return None if directory is None else People(directory)
 
 
+def _moment(text: str, newest: float) -> float:
+    from tui.when import moment_of
+
+    try:
+        return moment_of(text, newest)
+    except ValueError as error:
+        raise Refused(f"--at: {error}") from error
+
+
 def is_fleet(args: argparse.Namespace) -> bool:
     """Return whether many nodes are meant: as asked, else if a folder is given that is not known to be one node's."""
     if args.fleet or args.one_node or len(args.files) != 1 or not os.path.isdir(args.files[0]):
@@ -142,16 +155,27 @@ def source(args: argparse.Namespace, folder: Path) -> Any:
     """Return what the screens are to show: a recording, a report, logs or this node."""
     from tui.sources import NODE_PERIOD, LogSource, NodeSource, ReportSource, is_report, rule_words
 
-    if args.replay:
-        return ReportSource(args.replay)
-    if len(args.files) == 1 and is_report(args.files[0]):
-        return ReportSource(args.files[0])
+    recording = args.replay or (args.files[0] if len(args.files) == 1 and is_report(args.files[0]) else None)
+    if recording is not None:
+        recorded = ReportSource(recording)
+        if args.at is not None:
+            recorded.go_to(_moment(args.at, recorded.newest))
+        return recorded
+    if args.at is not None and not is_fleet(args):
+        raise Refused("--at is for a recording or a fleet: gpu-triage tui --replay FILE --at 03:10")
     rules = rule_words(args.rules, overlays(args))
     if is_fleet(args):
         from tui.fleet.source import FleetSource
 
+        until = None if args.at is None else _moment(args.at, time.time() if args.now is None else args.now)
         return FleetSource(
-            args.files, folder, rules=rules, inventory=args.inventory, now=args.now, timezone=args.timezone
+            args.files,
+            folder,
+            rules=rules,
+            inventory=args.inventory,
+            now=args.now,
+            timezone=args.timezone,
+            until=until,
         )
     if args.files:
         return LogSource(args.files, rules=rules, now=args.now, timezone=args.timezone, folder=folder)

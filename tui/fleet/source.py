@@ -42,6 +42,7 @@ class FleetSource:
         now: float | None = None,
         timezone: float = 0.0,
         every: float = PERIOD,
+        until: float | None = None,
     ) -> None:
         self.title = os.path.basename(os.path.normpath(given[0])) if len(given) == 1 else f"{len(given)} captures"
         self.reading = ""
@@ -52,11 +53,13 @@ class FleetSource:
         zone = [f"--timezone={timezone}"] if timezone else []
         self._common = [*rules, *zone, *([] if now is None else [f"--now={now}"])]
         self._more = [] if inventory is None else [f"--inventory={inventory}"]
-        self.store = self._store()
+        self.until = until
+        """Captures taken later than this (UTC epoch seconds) are left out, as if it were then; None is now."""
 
-    def _store(self) -> Path:
-        """Return where the picture is kept from one time to the next; without a cache only as long as this runs."""
-        named = [*map(os.path.abspath, self.given), *self._common, *self._more]
+    @property
+    def store(self) -> Path:
+        """Where the picture is kept from one time to the next; without a cache only as long as this runs."""
+        named = [*map(os.path.abspath, self.given), *self._common, *self._more, str(self.until)]
         name = f"fleet-{hashlib.sha256(json.dumps(named).encode()).hexdigest()[:16]}.db"
         folder = kept.folder()
         try:
@@ -84,6 +87,7 @@ class FleetSource:
     def sweep(self, child: Child, stop: threading.Event) -> Iterator[Picture | Failed]:
         """Read what changed and yield the new picture, or why there is none."""
         words = ["fleet", *self._common, *self._more, f"--store={self.store}", f"--progress={self._progress}",
+                 *([] if self.until is None else [f"--until={self.until}"]),
                  *(f"--file={path}" for path in self.given)]  # fmt: skip
         self.reading = "reading"
         told = child.run(words, None, stop, self._look)

@@ -46,6 +46,9 @@ def main(args: argparse.Namespace, now: float) -> Json:
     if not paths:
         raise Refused(f"{', '.join(args.file)}: nothing in it; give a folder of captures or logs, one for each node")
     answers, read = _read(paths, rulebook, args, now)
+    if args.until is not None:
+        known = [pair for pair in zip(answers, paths, strict=True) if (pair[0].at or 0.0) <= args.until]
+        answers, paths = [answer for answer, _ in known], [path for _, path in known]
     _say(args.progress, f"comparing {len(answers):,} answers")
     try:
         put(args.store, answers, paths, read, rulebook, places, now, mark(rulebook, args.timezone))

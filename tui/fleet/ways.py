@@ -15,7 +15,7 @@ from tui.screens.fleet import FleetScreen, NodeOfFleetScreen
 from tui.source import Failed, Snapshot, Source
 from tui.text import Span
 from tui.ways import Ways
-from tui.words import moment
+from tui.words import clock, moment
 
 
 class NodeRead(Message):
@@ -109,6 +109,8 @@ class FleetWays(Ways):
             return words or [("", "no data yet")]
         if self.fleet is not None and self.fleet.reading:
             words.append(("faint", f"{self.fleet.reading}  "))
+        if self.fleet is not None and self.fleet.until is not None:
+            words.append(("strong", f"AS OF {clock(self.fleet.until, day=True)}Z  "))
         newest = self.picture.newest
         at = newest if self.node is None else self.snapshot.at if self.snapshot is not None else None
         if not at:

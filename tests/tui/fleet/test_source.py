@@ -185,3 +185,14 @@ def test_the_log_within_a_capture_can_be_opened_at_the_evidence(captures: Path, 
     row = log.row(2)
     assert row is not None
     assert "NVRM: Xid (PCI:0000:4e:00): 79" in Path(log.path).read_text().splitlines()[row]
+
+
+def test_a_fleet_is_shown_as_it_was_known_at_a_moment(captures: Path, tmp_path: Path) -> None:
+    now = first(opened(captures, tmp_path))
+    source = FleetSource([str(captures)], tmp_path, now=TAKEN + 38.0, until=TAKEN - 86400.0)
+
+    then = first(source)
+
+    assert ["gpu-0007", "gpu-9999"] == sorted(row.node for row in then.nodes)  # the one that is two days old
+    assert source.store != opened(captures, tmp_path).store
+    assert NODES + 1 == len(now.nodes) == len(first(opened(captures, tmp_path)).nodes)
