@@ -194,14 +194,14 @@ class TriageApp(Past, Takes):
 
     def draw_again(self) -> None:
         """Draw the screen that is looked at with the facts as they are now."""
-        if isinstance(self.screen, TriageScreen):
+        if isinstance(self.screen, TriageScreen) and self.screen.ready:
             self.screen.show()
         self._tick()
 
     def _tick(self) -> None:
         if self.said and time.monotonic() > self._said_until:
             self.said = ""
-        if isinstance(self.screen, TriageScreen):
+        if isinstance(self.screen, TriageScreen) and self.screen.ready:
             # Ages stand in rows too; they are whole seconds only while they are small.
             if self.facts is None or self.now() - self._shown >= AGES:
                 self._shown = self.now()
@@ -337,7 +337,7 @@ class TriageApp(Past, Takes):
 
     def _redraw(self) -> None:
         for screen in self.screen_stack:
-            if isinstance(screen, TriageScreen):
+            if isinstance(screen, TriageScreen) and screen.ready:
                 screen.show()
         self.screen.refresh(layout=True)
         for widget in self.screen.walk_children():

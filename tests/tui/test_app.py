@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -22,6 +23,7 @@ from tui.app import FASTEST, Arrived, TriageApp
 from tui.commands import COMMANDS
 from tui.facts import facts
 from tui.look import Look
+from tui.screens.base import TriageScreen
 from tui.screens.gpu import GpuScreen
 from tui.screens.help import HelpScreen
 from tui.screens.incident import IncidentScreen
@@ -393,6 +395,36 @@ def test_a_recording_is_shown_as_it_was_known_at_a_moment(drive: Drive, tmp_path
 
 
 # Keys, commands, copies ---------------------------------------------------------------------------------------------
+
+
+def test_keys_and_data_that_come_before_a_screen_has_its_widgets_do_no_harm(drive: Drive) -> None:
+    """Whoever types quickly is ahead of the screen that the first key opened."""
+
+    async def story(app: TriageApp, pilot: Pilot[None]) -> None:
+        ways: list[Callable[[], None]] = [
+            lambda: app.open_rules(None),
+            lambda: app.open_gpu("2"),
+            lambda: app.open_log_at(""),
+            lambda: app.open_incident("gpu-0417/0000:4e:00.0/gpu-off-bus"),
+            app.action_keys,
+        ]
+        for opened in ways:
+            opened()
+            screen = app.screen
+            assert isinstance(screen, TriageScreen)
+            for key in ("e", "slash", "y", "colon", "z", "right_square_bracket", "escape", "n", "a", "d", "F", "B"):
+                app.post_message(Key(key, None))
+            app.draw_again()
+            app.say("something")
+            app.toggle_ascii()
+            arrive(app, samples.snapshot())
+            await pilot.pause()
+            while len(app.screen_stack) > 2:
+                app.pop_screen()
+            await pilot.pause()
+        assert isinstance(app.screen, NodeScreen)
+
+    assert drive(story).fault is None
 
 
 def test_the_help_names_every_key_that_works_on_every_screen(drive: Drive) -> None:
