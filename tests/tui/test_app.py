@@ -646,3 +646,17 @@ def test_a_log_can_be_looked_at_before_the_first_report(log: Path) -> None:
             await until(app, pilot, lambda: "40 lines" in text_of(app))
 
     asyncio.run(asyncio.wait_for(play(), 10))
+
+
+def test_the_text_of_a_rule_is_broken_for_the_screen_alone(drive: Drive) -> None:
+    """It comes broken for a page; what was one sentence is one again, and two stay two."""
+    from tui.screens.rules import rule_rows
+
+    clause = "      signal " + "x" * 60 + " on the way to this GPU before it"
+    sentence = "  " + "word " * 19 + "last\n  of them"
+    rows = rule_rows(f"rule: title\n{clause}\n      The port above it.\n{sentence}", None, 200, Look("plain", True))
+    lines = ["".join(text for _, text in row.line).strip() for row in rows]
+
+    assert clause.strip() in lines
+    assert "The port above it." in lines
+    assert "word " * 19 + "last of them" in lines

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 
 from triage.rulebook.model import Rulebook
-from triage.rulebook.show import show_text
+from triage.rulebook.show import WIDTH, show_text
 from tui.look import Look
 from tui.screens.base import TriageScreen
 from tui.text import heading, wrap
@@ -126,7 +126,7 @@ def rule_rows(text: str, asked: str | None, width: int, look: Look) -> list[Page
     key: str | None = None
     name = text.partition(":")[0]
     rows.append(PageRow(heading(name, "in plain words", width, look)))
-    for n, line in enumerate(text.splitlines()):
+    for n, line in enumerate(_unwrapped(text)):
         indent = len(line) - len(line.lstrip(" "))
         title = line.isupper() or line.startswith("EVIDENCE")
         if indent == 2 and line.strip():
@@ -138,6 +138,26 @@ def rule_rows(text: str, asked: str | None, width: int, look: Look) -> list[Page
             styles = "mark"
         rows += [PageRow(each, key) for each in wrap([(styles, " " + line)], width, look, indent + 3)]
     return rows
+
+
+def _unwrapped(text: str) -> list[str]:
+    """Return the lines as they were before they were broken for a page: a broken one had no room for the next word."""
+    whole: list[str] = []
+    last = ""
+    for line in text.splitlines():
+        words = line.split()
+        full = bool(words and last.strip()) and len(last) + 1 + len(words[0]) > WIDTH
+        # A line that only happens to be full ends before a sentence that stands as far left as it began itself.
+        if full and (_indent(line) > _indent(whole[-1]) or not words[0][0].isupper()):
+            whole[-1] += " " + line.strip()
+        else:
+            whole.append(line)
+        last = line
+    return whole
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
 
 
 def _key(item: str) -> str:
