@@ -22,6 +22,8 @@ from tui.sources import Child, log_texts, logs_snapshot, pause
 
 PERIOD = 5.0
 """Seconds between looks whether a capture came or changed."""
+FORGOTTEN = 30 * 86400.0
+"""Seconds after which a picture that was not made anew is removed."""
 MOST_STAMPED = 2000
 """Captures whose own change is looked for; of more only that of the folder, which new files change."""
 
@@ -73,6 +75,7 @@ class FleetSource:
 
     def snapshots(self, stop: threading.Event, again: threading.Event) -> Iterator[Picture | Failed]:
         """Yield the picture that was kept, read what changed since, and again whenever something changes."""
+        forget(self.store.parent, time.time())
         before = picture.load(self.store)
         if before is not None:
             yield before
@@ -122,6 +125,14 @@ class FleetSource:
         if isinstance(told, str):
             return Failed(told, time.time())
         return logs_snapshot(told, time.monotonic() - began, log_texts(paths))
+
+
+def forget(folder: Path, now: float) -> None:
+    """Remove pictures that nobody opened for a month, so that the cache does not grow for ever."""
+    for path in folder.glob("fleet-*.db*"):
+        with contextlib.suppress(OSError):
+            if now - path.stat().st_mtime > FORGOTTEN:
+                path.unlink()
 
 
 def node_snapshot(detail: Json, read: Snapshot | None) -> tuple[Snapshot, Facts]:

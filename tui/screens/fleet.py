@@ -112,7 +112,7 @@ class FleetScreen(TriageScreen):
             if count or style != "unknown":
                 spans += [(f"{style} strong" if count else "faint", f"{word.upper()} {count:,}"), ("", "  ")]
         gpus, bad = picture.counts.gpus, picture.counts.bad
-        spans.append(("", f" {len(picture.nodes):,} nodes, {gpus:,} GPUs of which {bad:,} bad"))
+        spans.append(("", f" {len(picture.nodes):,} nodes, {gpus:,} GPUs, {bad:,} bad"))
         lines: list[Line] = [tuple(spans)]
         if app.failed:
             lines += wrap([("unknown strong", f" reading again failed: {app.failed}")], width, self.look, 2, most=2)
@@ -292,7 +292,8 @@ def said_rows(picture: Picture, width: int, look: Look, *, brief: bool) -> list[
     for place, said in enumerate(picture.said):
         rows += [PageRow(line, f"said {place} {said.rule}") for line in _sentence(said, width, look, brief)]
     if not rows:
-        rows = [PageRow((("faint", "  nothing that chance would not do as often"),))]
+        why = "nothing that chance would not do as often" if picture.groups else "no incident to compare"
+        rows = [PageRow((("faint", f"  {why}"),))]
     note = "counted over all nodes, against chance" if picture.said else ""
     return section(f"what faults go with  {len(picture.said)}", rows, width, look, note)
 

@@ -196,3 +196,15 @@ def test_a_fleet_is_shown_as_it_was_known_at_a_moment(captures: Path, tmp_path: 
     assert ["gpu-0007", "gpu-9999"] == sorted(row.node for row in then.nodes)  # the one that is two days old
     assert source.store != opened(captures, tmp_path).store
     assert NODES + 1 == len(now.nodes) == len(first(opened(captures, tmp_path)).nodes)
+
+
+def test_pictures_that_nobody_opened_for_a_month_are_removed(captures: Path, tmp_path: Path, cache: Path) -> None:
+    old, other = cache / "fleet-0123456789abcdef.db", cache / "rules-x"
+    cache.mkdir(parents=True, mode=0o700)
+    for path in (old, other):
+        path.write_text("x")
+        os.utime(path, (1.0, 1.0))
+
+    first(opened(captures, tmp_path))
+
+    assert (False, True) == (old.exists(), other.exists())

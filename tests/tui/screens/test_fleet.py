@@ -280,3 +280,13 @@ def test_a_node_that_is_not_there_is_said(drive: Callable[..., TriageApp]) -> No
         assert isinstance(app.screen, FleetScreen)
 
     drive(story)
+
+
+def test_what_is_over_several_thousand_nodes_is_one_sign_for_many_on_the_map() -> None:
+    from tui.fleet.lists import map_lines
+
+    each, lines = map_lines("." * 4999 + "?" + "w" + "." * 4998 + "C", 78, 2)
+
+    assert (65, 154, "w", "C") == (each, sum(map(len, lines)), lines[0][76], lines[1][-1])
+    assert (1, ["..C", "w?"]) == map_lines("..Cw?", 3, 4)
+    assert (1, []) == map_lines("", 78, 2)
