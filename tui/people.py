@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import getpass
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from probes.moment import moment
-from triage.history.people import MOST_REASON, NotOne, Told, acknowledge, dispute, find, story
+from triage.history.people import MOST_REASON, NotOne, Told, acknowledge, counted, dispute, disputes, find, story
 from triage.history.place import Unavailable, fault
 from triage.history.store import FILE, open_store, said
 
@@ -53,6 +54,18 @@ class People:
                 return story(store, find(store.db, fingerprint))
         except (Unavailable, NotOne):
             return []
+
+    def record(self) -> dict[str, tuple[int, int]]:
+        """Return by rule how many incidents the history has, and how many of their verdicts were disputed."""
+        if not os.path.lexists(self.directory / FILE) or self.refusal() is not None:
+            return {}
+        try:
+            with open_store(self.directory, now=moment().at, patience=PATIENCE, create=False) as store:
+                wrong = Counter(each.rule for each in disputes(store))
+                known = counted(store)
+        except Unavailable:
+            return {}
+        return {rule: (max(known.get(rule, 0), wrong[rule]), wrong[rule]) for rule in {*known, *wrong}}
 
     def acknowledge(self, incident: Mapping[str, Any], reason: str) -> str:
         """Acknowledge an incident and return what to tell."""

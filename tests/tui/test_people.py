@@ -79,6 +79,8 @@ def test_a_dispute_is_counted_against_the_rule(state: Path) -> None:
     async def story(app: TriageApp, pilot: Pilot[None]) -> None:
         await answer(pilot, "d", "driver.module gone with the new driver")
         assert "disputed; counted by" in text_of(app)
+        await pilot.press("r")
+        await until(app, pilot, lambda: "incidents 1, of which disputed 1" in text_of(app))
 
     drive(story, People(state))
     with open_store(state, now=samples.NOW, create=False) as store:

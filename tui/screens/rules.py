@@ -42,6 +42,7 @@ class RulesScreen(TriageScreen):
         self._rule = rule
         self._item = item
         self._rulebook: Rulebook | None = None
+        self._record: dict[str, tuple[int, int]] = {}
 
     def body(self) -> ComposeResult:
         """Make the list and the text."""
@@ -59,6 +60,7 @@ class RulesScreen(TriageScreen):
         if rulebook is None or self._rulebook is not None:
             return
         self._rulebook = rulebook
+        self._record = {} if self.triage.people is None else self.triage.people.record()
         table = self.query_one("#rules", Table)
         fired = {incident.rule for incident in self.triage.facts.incidents} if self.triage.facts is not None else set()
         rows = []
@@ -102,7 +104,9 @@ class RulesScreen(TriageScreen):
         text = show_text(rulebook, rule)
         asked = self._item if rule == self._rule else None
         page.top = page.cursor = 0
-        page.put(lambda width, height: rule_rows(text, asked, width, self.look))
+        seen, wrong = self._record.get(rule, (0, 0))
+        said = f"history of this machine: incidents {seen:,}, of which disputed {wrong:,}" if seen else ""
+        page.put(lambda width, height: rule_rows(text, asked, width, self.look, said))
         if asked is not None:
             page.go_to(_key(asked))
 
@@ -120,12 +124,14 @@ class RulesScreen(TriageScreen):
         return self.copied() if form == "text" else None
 
 
-def rule_rows(text: str, asked: str | None, width: int, look: Look) -> list[PageRow]:
-    """Return the text of a rule as blocks; the item that was asked for is marked."""
+def rule_rows(text: str, asked: str | None, width: int, look: Look, record: str = "") -> list[PageRow]:
+    """Return the text of a rule as blocks; the item that was asked for is marked, `record` is how it did so far."""
     rows: list[PageRow] = []
     key: str | None = None
     name = text.partition(":")[0]
     rows.append(PageRow(heading(name, "in plain words", width, look)))
+    if record:
+        rows += [PageRow(line) for line in wrap([("strong", f" {record}")], width, look, 3)]
     for n, line in enumerate(_unwrapped(text)):
         indent = len(line) - len(line.lstrip(" "))
         title = line.isupper() or line.startswith("EVIDENCE")
