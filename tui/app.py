@@ -135,8 +135,6 @@ class TriageApp(Past, Takes):
         """Show the first screen at once and start asking the source."""
         self.push_screen(NodeScreen() if self.fleet is None else self.first_screen())
         self.set_interval(1.0, self._tick)
-        # What is loaded by now stays; looking through it again and again for garbage would hold up a key by 50 ms.
-        gc.freeze()
         if self._threads:
             self._pumping = threading.Thread(target=self._pump, name="source", daemon=True)
             self._pumping.start()
@@ -369,6 +367,8 @@ def run(source: Source, look: Look, load: Rulebooks, people: People | None = Non
                 loop.add_signal_handler(number, app.exit)
         await app.run_async()
 
+    # What is loaded by now stays; looking through it again and again for garbage would hold up a key by 50 ms.
+    gc.freeze()
     # A key waits for whatever thread computes to give way, several times; usually that is 5 ms each.
     sys.setswitchinterval(0.0005)
     asyncio.run(until_left())

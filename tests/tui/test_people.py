@@ -52,20 +52,19 @@ def drive(story: Story, people: People | None, size: tuple[int, int] = (120, 40)
     asyncio.run(asyncio.wait_for(play(), 30))
 
 
-async def answer(pilot: Pilot[None], key: str, text: str) -> None:
-    """Press a key and type after what the prompt then holds."""
+async def answer(app: TriageApp, pilot: Pilot[None], key: str, text: str, told: str) -> None:
+    """Press a key, type after what the prompt then holds, and wait for what is told."""
     await pilot.press(key)
-    await pilot.pause()
-    pilot.app.screen.query_one(Input).insert_text_at_cursor(text)
+    await until(app, pilot, lambda: app.screen.query_one("#prompt").display)
+    app.screen.query_one(Input).insert_text_at_cursor(text)
     await pilot.press("enter")
-    await pilot.pause()
+    await until(app, pilot, lambda: told in text_of(app))
 
 
 def test_an_acknowledgement_with_its_reason_is_in_the_history(state: Path) -> None:
     async def story(app: TriageApp, pilot: Pilot[None]) -> None:
         assert "NOTES" in text_of(app).splitlines()[0]
-        await answer(pilot, "a", "ticket 4711")
-        assert "acknowledged: it no longer counts" in text_of(app)
+        await answer(app, pilot, "a", "ticket 4711", "acknowledged: it no longer counts")
         assert any("ticket 4711" in line for line in text_of(app).splitlines()[:-1])
 
     drive(story, People(state), (200, 50))
@@ -77,8 +76,7 @@ def test_an_acknowledgement_with_its_reason_is_in_the_history(state: Path) -> No
 
 def test_a_dispute_is_counted_against_the_rule(state: Path) -> None:
     async def story(app: TriageApp, pilot: Pilot[None]) -> None:
-        await answer(pilot, "d", "driver.module gone with the new driver")
-        assert "disputed; counted by" in text_of(app)
+        await answer(app, pilot, "d", "driver.module gone with the new driver", "disputed; counted by")
         await pilot.press("r")
         await until(app, pilot, lambda: "incidents 1, of which disputed 1" in text_of(app))
 
@@ -100,9 +98,8 @@ def test_a_reason_without_a_cause_is_a_dispute_too_and_an_incident_of_another_ma
     tmp_path: Path,
 ) -> None:
     async def story(app: TriageApp, pilot: Pilot[None]) -> None:
-        await answer(pilot, "d", "reseated twice, no change")
-        await answer(pilot, "a", "known")
-        assert "run `gpu-triage check` once" in text_of(app)
+        await answer(app, pilot, "d", "reseated twice, no change", "disputed; counted by")
+        await answer(app, pilot, "a", "known", "run `gpu-triage check` once")
 
     drive(story, People(tmp_path / "none-yet"))
     with open_store(tmp_path / "none-yet", now=samples.NOW, create=False) as store:
