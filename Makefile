@@ -5,13 +5,13 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rules pytest fix lock clean bench fuzz
+.PHONY: help demo test check lint types rules pytest fix lock clean bench fuzz screenshots
 
 VENV := .venv
 BIN := $(VENV)/bin
 # The times in this log name no year; --now says that it was written in 2024, so that the demo prints the same for ever.
 DEMO := explain examples/double-bit-error.log --now 1733200000
-CODE := $(sort $(dir $(wildcard triage/*.py probes/*.py tui/*.py tests/*.py benchmarks/*.py)))
+CODE := $(sort $(dir $(wildcard triage/*.py probes/*.py tui/*.py tests/*.py benchmarks/*.py docs/*.py)))
 
 # The first Python that is new enough and can make a virtual environment; `make PYTHON=/path/to/python` overrides.
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))
@@ -33,6 +33,7 @@ help:
 	@echo 'make fix     format and mend what can be mended by machine'
 	@echo 'make bench   the benchmarks'
 	@echo 'make fuzz    every reader, guided by coverage, FUZZ_SECONDS=300 each (x86-64)'
+	@echo 'make screenshots   draw docs/images anew'
 	@echo 'make lock    renew the lock files (needs uv; UPGRADE=--upgrade for newer versions)'
 	@echo 'make clean   remove what make made'
 
@@ -73,6 +74,9 @@ FUZZED := records inputs explain fast rules words nodes
 fuzz: $(DEV)
 	$(PIP) install --require-hashes --requirement requirements-fuzz.lock
 	for target in $(FUZZED); do $(BIN)/python -m tests.fuzz.run $$target --seconds $(FUZZ_SECONDS) || exit; done
+
+screenshots: $(DEV)
+	$(BIN)/python docs/screenshots.py
 
 # --- the virtual environment -------------------------------------------------------------------------------------
 

@@ -8,14 +8,14 @@ Keys never wait for data.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
-import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -23,21 +23,24 @@ from textual.command import CommandPalette
 from textual.message import Message
 
 from probes.model import Reading
-from triage.cli.output import reason_of
 from triage.render.safe import safe
 from triage.rulebook.model import Rulebook
-from tui import clipboard, commands
+from tui import commands
 from tui.facts import Facts, facts
+from tui.fleet.picture import Picture
 from tui.keys import keys_of
 from tui.look import THEMES, Look
+from tui.past import Past
+from tui.people import People
 from tui.screens.base import TriageScreen
 from tui.screens.help import HelpScreen
 from tui.screens.node import NodeScreen
 from tui.source import Failed, LogText, Snapshot, Source
 from tui.sources import ReportSource
+from tui.takes import Takes
 from tui.text import Span, age
-from tui.ways import Ways
-from tui.words import clock
+from tui.trend import Trend
+from tui.words import clock, moment
 
 FASTEST = 0.5
 """Seconds between two drawings of new data, at least."""
@@ -59,13 +62,13 @@ Rulebooks = Callable[[], Rulebook]
 class Arrived(Message):
     """A snapshot, its report already made into facts."""
 
-    def __init__(self, value: Snapshot | Failed, known: Facts | None) -> None:
+    def __init__(self, value: Snapshot | Picture | Failed, known: Facts | None = None) -> None:
         super().__init__()
         self.value = value
         self.known = known
 
 
-class TriageApp(Ways):
+class TriageApp(Past, Takes):
     """`gpu-triage tui`."""
 
     CSS_PATH = "triage.tcss"
@@ -84,7 +87,14 @@ class TriageApp(Ways):
     ]
 
     def __init__(
-        self, source: Source, look: Look, load: Rulebooks, *, now: Callable[[], float] = time.time, threads: bool = True
+        self,
+        source: Source,
+        look: Look,
+        load: Rulebooks,
+        *,
+        now: Callable[[], float] = time.time,
+        threads: bool = True,
+        people: People | None = None,
     ) -> None:
         # Textual looks at NO_COLOR when it starts, and counts it even where it is empty.
         if look.theme == "plain":
@@ -96,6 +106,9 @@ class TriageApp(Ways):
         self.source = source
         self.look = look
         self.now = now
+        self.people = people
+        self.trend = Trend()
+        self.may_write = people is not None and people.refusal() is None
         self.facts: Facts | None = None
         self.snapshot: Snapshot | None = None
         self.failed = ""
@@ -120,7 +133,7 @@ class TriageApp(Ways):
 
     def on_mount(self) -> None:
         """Show the first screen at once and start asking the source."""
-        self.push_screen(NodeScreen())
+        self.push_screen(NodeScreen() if self.fleet is None else self.first_screen())
         self.set_interval(1.0, self._tick)
         if self._threads:
             self._pumping = threading.Thread(target=self._pump, name="source", daemon=True)
@@ -140,6 +153,7 @@ class TriageApp(Ways):
                 if self._stop.is_set():
                     return
                 self.post_message(Arrived(value, facts(dict(value.report)) if isinstance(value, Snapshot) else None))
+                del value  # else a picture would stay until the next one has come
         except Exception as error:
             # Whatever goes wrong in a source is told on the screen; what it told before is still worth looking at.
             self.post_message(
@@ -168,16 +182,24 @@ class TriageApp(Ways):
         self._shown = self.now()
         if isinstance(arrived.value, Failed):
             self.failed = arrived.value.reason
+        elif isinstance(arrived.value, Picture):
+            self.take(arrived.value)
+            self.failed = ""
         else:
             self.snapshot, self.facts, self.failed = arrived.value, arrived.known, ""
-        if isinstance(self.screen, TriageScreen):
+            self.trend.add(arrived.value.at, arrived.value.readings)
+        self.draw_again()
+
+    def draw_again(self) -> None:
+        """Draw the screen that is looked at with the facts as they are now."""
+        if isinstance(self.screen, TriageScreen) and self.screen.ready:
             self.screen.show()
         self._tick()
 
     def _tick(self) -> None:
         if self.said and time.monotonic() > self._said_until:
             self.said = ""
-        if isinstance(self.screen, TriageScreen):
+        if isinstance(self.screen, TriageScreen) and self.screen.ready:
             # Ages stand in rows too; they are whole seconds only while they are small.
             if self.facts is None or self.now() - self._shown >= AGES:
                 self._shown = self.now()
@@ -209,7 +231,7 @@ class TriageApp(Ways):
     @property
     def title_of_source(self) -> str:
         """What is looked at: the node's name where it is known."""
-        node = None if self.facts is None else self.facts.node
+        node = None if self.facts is None or self.fleet is not None else self.facts.node
         if self.source.period is not None:
             return safe(node or self.source.title)
         return safe(f"{self.source.title} ({node})" if node else self.source.title)
@@ -217,7 +239,8 @@ class TriageApp(Ways):
     def waiting(self) -> str:
         """Say what is waited for, and since when."""
         doing = "sweeping" if self.source.period is not None else "reading"
-        since = f"{doing} {safe(self.source.title)}, {age(self.now() - self._began)} so far"
+        far = "" if self.fleet is None or not self.fleet.reading else f", {self.fleet.reading}"
+        since = f"{doing} {safe(self.source.title)}{far}, {age(self.now() - self._began)} so far"
         return f"{since}; its lines can be looked at: l" if self.source.logs else since
 
     def age_words(self, width: int) -> list[Span]:
@@ -225,6 +248,8 @@ class TriageApp(Ways):
         words: list[Span] = []
         if self.paused:
             words.append(("strong", f"PAUSED +{self._held} "))
+        if self.fleet is not None:
+            return words + self.fleet_age(width)
         snapshot = self.snapshot
         if self.failed:
             words.append(("strong", "FAILED " if snapshot is None else "SWEEP FAILED "))
@@ -235,13 +260,14 @@ class TriageApp(Ways):
             place, count = self.source.position
             of = f" {place}/{count} < >" if count > 1 else ""
             return [*words, ("strong", f"RECORDED{of}"), ("", f" {clock(snapshot.at, day=True)}Z, {age(old)} ago")]
-        verb = "" if width < ROOMY else "swept " if self.source.period is not None else "read "
         if self.source.period is None:
-            return [*words, ("", f"{verb}{clock(snapshot.at)}Z, {age(old)} ago")]
+            verb = "" if width < ROOMY else "speaks until "
+            return [*words, ("", f"{verb}{moment(snapshot.at, old, width >= ROOMY)}")]
+        verb = "" if width < ROOMY else "swept "
         if old > STALE * self.source.period + (snapshot.took or 0.0):
             words.append(("strong", "STALE "))
         took = f", took {snapshot.took:.1f}s" if snapshot.took is not None and width >= 110 else ""
-        return [*words, ("", f"{verb}{clock(snapshot.at)}Z, {age(old)} ago{took}")]
+        return [*words, ("", f"{verb}{moment(snapshot.at, old, width >= ROOMY)}{took}")]
 
     # What a person asks for -----------------------------------------------------------------------------------------
 
@@ -283,53 +309,14 @@ class TriageApp(Ways):
             self._draw()
         self._tick()
 
+    def ask_again(self) -> None:
+        """Have the source say anew what it says."""
+        self._again.set()
+
     def action_again(self) -> None:
         """Ask the source for a new snapshot now."""
         self._again.set()
         self.say("asked for a new sweep" if self.source.period is not None else "reading again")
-
-    def action_replay(self, by: int) -> None:
-        """Step through recorded reports."""
-        if not isinstance(self.source, ReportSource):
-            self.say("this is not a recording; open one with: gpu-triage tui --replay FILE")
-        elif self.source.move(by):
-            self._again.set()
-        else:
-            self.say("that was the last report" if by > 0 else "that was the first report")
-
-    def copy(self, text: str) -> None:
-        """Copy through the terminal and into a private file, and say where."""
-        sequence = clipboard.osc52(text)
-        if sequence is not None and self._driver is not None:
-            self._driver.write(sequence)
-        way = f"copied {len(text):,} characters" if sequence is not None else "too long for the terminal's clipboard"
-        try:
-            self.say(f"{way}; also in {clipboard.keep(text)}")
-        except OSError as error:
-            self.say(f"{way}; no file: {reason_of(error)}")
-
-    def free_name(self, crumb: str, ending: str) -> str:
-        """Return a file name for what is shown that is not taken."""
-        words = re.sub(r"[^a-z0-9.]+", "-", crumb.lower()).strip("-.") or "screen"
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self.now()))
-        return f"gpu-triage-{words}-{stamp}.{ending}"
-
-    def export(self, form: str, path: str) -> None:
-        """Write what the screen shows to a file that is not there yet, and say where."""
-        screen = self.screen
-        text = screen.exported(form) if isinstance(screen, TriageScreen) else None
-        if text is None:
-            self.say(f"this screen has nothing to export as {form}")
-            return
-        ending = "json" if form == "json" else "txt"
-        target = Path(path).expanduser() if path else Path(self.free_name(getattr(screen, "crumb", ""), ending))
-        try:
-            clipboard.write_new(target, text)
-            self.say(f"wrote {target.absolute()}")
-        except FileExistsError:
-            self.say(f"{target} is there already; name another file")
-        except (OSError, RuntimeError) as error:
-            self.say(f"cannot write {target}: {reason_of(error)}")
 
     def theme_named(self, name: str) -> None:
         """Change the colours."""
@@ -348,7 +335,7 @@ class TriageApp(Ways):
 
     def _redraw(self) -> None:
         for screen in self.screen_stack:
-            if isinstance(screen, TriageScreen):
+            if isinstance(screen, TriageScreen) and screen.ready:
                 screen.show()
         self.screen.refresh(layout=True)
         for widget in self.screen.walk_children():
@@ -365,13 +352,13 @@ class TriageApp(Ways):
         self._close_messages_no_wait()
 
 
-def run(source: Source, look: Look, load: Rulebooks) -> None:
+def run(source: Source, look: Look, load: Rulebooks, people: People | None = None) -> None:
     """Open the screens and return when they are left.
 
     Raises:
         Exception: what went wrong in them, if anything did; the terminal is as it was before.
     """
-    app = TriageApp(source, look, load)
+    app = TriageApp(source, look, load, people=people)
 
     async def until_left() -> None:
         loop = asyncio.get_running_loop()
@@ -380,6 +367,10 @@ def run(source: Source, look: Look, load: Rulebooks) -> None:
                 loop.add_signal_handler(number, app.exit)
         await app.run_async()
 
+    # What is loaded by now stays; looking through it again and again for garbage would hold up a key by 50 ms.
+    gc.freeze()
+    # A key waits for whatever thread computes to give way, several times; usually that is 5 ms each.
+    sys.setswitchinterval(0.0005)
     asyncio.run(until_left())
     if app.fault is not None:
         raise app.fault

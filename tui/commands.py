@@ -31,15 +31,34 @@ def _export(app: TriageApp, words: str) -> None:
     app.export(form, path.strip())
 
 
+def _say_of_it(what: str) -> Callable[[TriageApp, str], None]:
+    def do(app: TriageApp, words: str) -> None:
+        from tui.screens.incident import IncidentScreen
+
+        if isinstance(app.screen, IncidentScreen):
+            app.screen.say_of_it(what, words)
+        else:
+            app.say(f"open the incident first; then :{what} WHY")
+
+    return do
+
+
 COMMANDS = (
     Command("quit", "quit", "leave", lambda app, words: app.exit()),
     Command("incident", "incident N|RULE", "open an incident by its number or its rule",
             lambda app, words: app.open_named(words), False),
     Command("gpu", "gpu N|ADDRESS", "open a GPU by its index or PCI address",
             lambda app, words: app.open_gpu(words), False),
+    Command("node", "node NAME", "open a node of the fleet", lambda app, words: app.open_node(words), False),
     Command("log", "log [LINE]", "open the log, at a line", lambda app, words: app.open_log_at(words)),
     Command("rule", "rule [ID]", "open the rules, at one", lambda app, words: app.open_rules(words or None)),
+    Command("acknowledge", "acknowledge WHY", "take this incident out of the status of check",
+            _say_of_it("acknowledge"), False),
+    Command("dispute", "dispute [CAUSE] WHY", "say that this verdict is wrong, and what it was",
+            _say_of_it("dispute"), False),
     Command("export", "export text|json [FILE]", "write what this screen shows to a file", _export),
+    Command("at", "at TIME|now", "what was known by then: 03:10, 2026-08-22T03:10Z",
+            lambda app, words: app.go_to_time(words), False),
     Command("refresh", "refresh", "sweep or read again now", lambda app, words: app.action_again()),
     Command("pause", "pause", "freeze the picture, or go on", lambda app, words: app.action_pause()),
     Command("theme", "theme plain|sixteen|safe", "colours: none, sixteen, or without red beside green",

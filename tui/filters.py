@@ -1,10 +1,11 @@
 """The language of `/` in tables: words, `field:word`, `field>=2`, each with `!` to turn it round; all must hold.
 
-    sev:crit !g3 xid>=60 "fell off"
+    sev:crit !g3 xid>=60 "fell off" node:gpu-[2201-2238,2240]
 
 A word is looked for in every field, without regard to case.  `*` in the word
-of a field stands for anything.  A number beside `<` or `>` holds only where
-the field is known: unknown is neither large nor small.
+of a field stands for anything; the field `node` takes a folded set of names.
+A number beside `<` or `>` holds only where the field is known: unknown is
+neither large nor small.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+
+from tui.fleet.nodesets import matcher
 
 Fields = Mapping[str, str | int | float | None]
 Wanted = Callable[[Fields], bool]
@@ -84,6 +87,9 @@ def _compared(name: str, op: str, word: str, column: int) -> Wanted:
         except ValueError:
             raise FilterError(f"'{word}' is no number", column) from None
         return lambda fields: isinstance(value := fields.get(name), (int, float)) and compare(float(value), limit)
+    inside = matcher(word) if name == "node" else None
+    if inside is not None:
+        return lambda fields: inside(str(fields.get(name)).lower())
     exact = op == "="
     pattern = word if exact or "*" in word else f"*{word}*"
     pattern = pattern.replace("[", "[[]")

@@ -137,10 +137,12 @@ class LogFile:
             piece += 1 if forward else -1
         return None
 
-    def each(self, chunk: Test, test: Test, stop: Stop) -> Iterator[tuple[int, list[int]]]:
-        """Yield, piece by piece from the top, how many lines were looked at and the numbers of those that pass."""
-        piece = 0
-        while piece < len(self._starts) and not stop():
+    def each(self, chunk: Test, test: Test, stop: Stop, piece: int = 0) -> Iterator[tuple[int, list[int]]]:
+        """Yield, piece by piece from one on, how many lines were looked at and the numbers of those that pass.
+
+        The last piece of a file that is still being indexed may grow, and is left out.
+        """
+        while piece < len(self._starts) - (not self.done) and not stop():
             number = self._numbers[piece]
             hits: list[int] = []
             lines = 0

@@ -21,9 +21,9 @@ def evidence_at(
 
 def _row(item: Evidence, log: LogText) -> int | None:
     witness = item.witness
-    if witness is None or witness.line is None or witness.origin != log.origin or item.state == "unknown":
+    if witness is None or witness.line is None or item.state == "unknown":
         return None
-    return log.row(witness.line)
+    return log.row_of(witness.origin, witness.line)
 
 
 def marks_of(facts: Facts, incident: Incident | None, log: LogText) -> Mapping[int, Sequence[str]]:

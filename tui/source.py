@@ -1,17 +1,20 @@
 """Where the screens get what they show: a source yields snapshots, each a whole that replaces the one before.
 
 A source is iterated in a thread of its own and may take its time; the screens
-only ever see finished snapshots.  A new kind of source (a fleet's history, a
-capture) is another object with these four names.
+only ever see finished snapshots.  A new kind of source is another object with
+these four names; one of many nodes yields pictures (`tui.fleet.picture`).
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from probes.model import Reading
+
+if TYPE_CHECKING:
+    from tui.fleet.picture import Picture
 
 
 class LogText(NamedTuple):
@@ -19,16 +22,24 @@ class LogText(NamedTuple):
 
     `rows` maps line numbers of the report to rows of the file where they
     differ (a live source counts by sequence number); without it a line's row
-    is its number less one.
+    is its number less one.  Text made of several logs has in `parts` the rows of
+    each by its origin.
     """
 
     origin: str
     path: str
     rows: Mapping[int, int] | None = None
+    parts: Mapping[str, Mapping[int, int]] = {}
 
     def row(self, line: int) -> int | None:
         """Return the row in the file, from zero, of a line of the report."""
         return line - 1 if self.rows is None else self.rows.get(line)
+
+    def row_of(self, origin: str | None, line: int) -> int | None:
+        """Return the row of a line of the report, None if it is of another log."""
+        if self.parts:
+            return self.parts.get(origin or "", {}).get(line)
+        return self.row(line) if origin == self.origin else None
 
 
 class Snapshot(NamedTuple):
@@ -62,6 +73,6 @@ class Source(Protocol):
     logs: tuple[LogText, ...]
     """What the log screen can open before the first snapshot is there."""
 
-    def snapshots(self, stop: threading.Event, again: threading.Event) -> Iterator[Snapshot | Failed]:
+    def snapshots(self, stop: threading.Event, again: threading.Event) -> Iterator[Snapshot | Picture | Failed]:
         """Yield snapshots until `stop` is set; `again` asks for the next one now."""
         ...

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,20 @@ _START = "import sys; n = int(sys.argv[1]); sys.path[:] = sys.argv[2:n]; from tu
 _MOST_SAID = 300
 
 
-class _Child:
+def _nothing() -> None:
+    pass
+
+
+class Child:
     """Runs sweeps one at a time."""
 
     def __init__(self) -> None:
         self._left: subprocess.Popen[bytes] | None = None
 
-    def run(self, words: Sequence[str], limit: float | None, stop: threading.Event) -> dict[str, Any] | str:
-        """Return what the sweep printed, or in one line why it did not."""
+    def run(
+        self, words: Sequence[str], limit: float | None, stop: threading.Event, meanwhile: Callable[[], None] = _nothing
+    ) -> dict[str, Any] | str:
+        """Return what the sweep printed, or in one line why it did not; `meanwhile` is called ten times a second."""
         if self._left is not None and self._left.poll() is None:
             return f"the sweep before still hangs (process {self._left.pid} cannot be killed); no other is started"
         paths = [str(Path(__file__).resolve().parent.parent), *(path for path in sys.path if path)]
@@ -63,7 +69,7 @@ class _Child:
                 )
             except OSError as error:
                 return f"the sweep cannot be started: {reason_of(error)}"
-            printed = self._wait(child, limit, stop)
+            printed = self._wait(child, limit, stop, meanwhile)
             if printed is None:
                 return f"no answer within {limit:g} s; the sweep was ended" if not stop.is_set() else "stopped"
             errors.seek(max(0, errors.seek(0, os.SEEK_END) - _MOST_SAID))
@@ -75,11 +81,18 @@ class _Child:
             return f"the sweep broke off: {last}"
         return str(told["refused"]) if "refused" in told else dict(told)
 
-    def _wait(self, child: subprocess.Popen[bytes], limit: float | None, stop: threading.Event) -> bytes | None:
+    def _wait(
+        self,
+        child: subprocess.Popen[bytes],
+        limit: float | None,
+        stop: threading.Event,
+        meanwhile: Callable[[], None],
+    ) -> bytes | None:
         until = None if limit is None else time.monotonic() + limit
         while not stop.is_set() and (until is None or time.monotonic() < until):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return child.communicate(timeout=0.1)[0]
+            meanwhile()
         with contextlib.suppress(OSError):
             os.killpg(child.pid, signal.SIGKILL)
         try:
@@ -110,7 +123,7 @@ class NodeSource:
 
     def snapshots(self, stop: threading.Event, again: threading.Event) -> Iterator[Snapshot | Failed]:
         """Sweep, wait for the rest of the period, sweep."""
-        child = _Child()
+        child = Child()
         number = 0
         while not stop.is_set():
             began = time.monotonic()
@@ -126,7 +139,7 @@ class NodeSource:
             # The log screen may still have the one before open; a file that is removed stays readable to it.
             with contextlib.suppress(OSError):
                 (self._folder / f"kernel-{number - 1}.log").unlink()
-            _pause(again, max(1.0, (self.period or NODE_PERIOD) - took))
+            pause(again, max(1.0, (self.period or NODE_PERIOD) - took))
 
 
 def _node_snapshot(told: dict[str, Any], spool: Path, took: float) -> Snapshot:
@@ -138,24 +151,48 @@ def _node_snapshot(told: dict[str, Any], spool: Path, took: float) -> Snapshot:
     return Snapshot(report, epoch(report.get("generated_at")) or time.time(), took, readings, logs)
 
 
+def logs_snapshot(told: dict[str, Any], took: float, logs: tuple[LogText, ...]) -> Snapshot:
+    """Return what the reading of logs and captures printed; it is of the moment that they speak of last."""
+    readings = tuple(unpack(each) for each in told.get("readings", ()))
+    captured = tuple(LogText(origin, path, dict(rows)) for origin, path, rows in told.get("logs", ()))
+    ends = [epoch(source.get("to")) for source in told["report"].get("sources", ())]
+    newest = max((end for end in ends if end is not None), default=time.time())
+    return Snapshot(told["report"], newest, took, readings, (*logs, *captured))
+
+
+def log_texts(files: Sequence[str]) -> tuple[LogText, ...]:
+    """Return the logs among files and in folders that can be opened as they are; a capture's comes with its reading."""
+    from tui.captured import is_capture
+
+    return tuple(LogText(path, path) for path in log_files(files) if not is_capture(path))
+
+
 class LogSource:
     """Logs, read once and again when asked; `rules` are `rule_words`, `timezone` seconds east of UTC."""
 
     period: float | None = None
 
     def __init__(
-        self, files: Sequence[str], *, rules: Sequence[str] = (), now: float | None = None, timezone: float = 0.0
+        self,
+        files: Sequence[str],
+        *,
+        rules: Sequence[str] = (),
+        now: float | None = None,
+        timezone: float = 0.0,
+        folder: Path | None = None,
     ) -> None:
-        self.logs = tuple(LogText(path, path) for path in _log_files(files))
+        self.logs = log_texts(files)
         self.title = os.path.basename(files[0]) if len(files) == 1 else f"{len(files)} logs"
         given = [f"--timezone={timezone}"] if timezone else []
         if now is not None:
             given.append(f"--now={now}")
+        if folder is not None:
+            given.append(f"--spool={folder}")
         self._words = ["logs", *rules, *given, *(f"--file={path}" for path in files)]
 
     def snapshots(self, stop: threading.Event, again: threading.Event) -> Iterator[Snapshot | Failed]:
         """Read the logs, and again whenever asked."""
-        child = _Child()
+        child = Child()
         while not stop.is_set():
             began = time.monotonic()
             told = child.run(self._words, None, stop)
@@ -164,9 +201,8 @@ class LogSource:
             if isinstance(told, str):
                 yield Failed(told, time.time())
             else:
-                took = time.monotonic() - began
-                yield Snapshot(told["report"], time.time(), took, logs=self.logs)
-            _pause(again, None)
+                yield logs_snapshot(told, time.monotonic() - began, self.logs)
+            pause(again, None)
 
 
 class ReportSource:
@@ -191,12 +227,24 @@ class ReportSource:
         moved, self._place = place != self._place, place
         return moved
 
+    @property
+    def newest(self) -> float:
+        """When the last report was made, in UTC epoch seconds."""
+        return max((epoch(report.get("generated_at")) or 0.0 for report in self._reports), default=0.0)
+
+    def go_to(self, at: float) -> bool:
+        """Step to the last report that was made by then; false if there is none, and then to the first."""
+        made = [epoch(report.get("generated_at")) or 0.0 for report in self._reports]
+        until = [place for place, when in enumerate(made) if when <= at]
+        self._place = max(until, key=lambda place: (made[place], place), default=0)
+        return bool(until)
+
     def snapshots(self, stop: threading.Event, again: threading.Event) -> Iterator[Snapshot | Failed]:
         """Yield the report at the place, and again whenever asked."""
         while not stop.is_set():
             report = self._reports[self._place]
             yield Snapshot(report, epoch(report.get("generated_at")) or 0.0, logs=_local(report))
-            _pause(again, None)
+            pause(again, None)
 
 
 def is_report(path: str) -> bool:
@@ -265,8 +313,8 @@ def _objects(text: str, path: str) -> Iterator[dict[str, Any]]:
             yield value
 
 
-def _log_files(files: Sequence[str]) -> Iterator[str]:
-    """Files, and the files of folders, as the intake names them."""
+def log_files(files: Sequence[str]) -> Iterator[str]:
+    """Yield files, and the files of folders, as the intake names them."""
     for path in files:
         if os.path.isdir(path):
             with contextlib.suppress(OSError):
@@ -282,6 +330,7 @@ def _local(report: dict[str, Any]) -> tuple[LogText, ...]:
     return tuple(LogText(path, path) for path in origins if isinstance(path, str) and os.path.isfile(path))
 
 
-def _pause(again: threading.Event, seconds: float | None) -> None:
+def pause(again: threading.Event, seconds: float | None) -> None:
+    """Wait until somebody asks for more, or so many seconds."""
     again.wait(seconds)
     again.clear()

@@ -1,9 +1,9 @@
-"""One sweep in a process of its own: `python -m tui.sweep node|logs --file=FILE ...` prints one JSON object and ends.
+"""One sweep in a process of its own: `python -m tui.sweep node|logs|fleet ...` prints one JSON object and ends.
 
 Reading a node can hang in the driver and reading a log can take minutes of
 pure computation; in a process of its own neither can hold up a key, and it can
-be killed.  It prints `{"report": ..., "readings": [...], "rows": [...]}` or
-`{"refused": "why"}`.  Nothing here loads a terminal library.
+be killed.  It prints `{"report": ..., "readings": [...], "rows": [...]}` (a fleet
+writes its picture instead: `tui.fleet.sweep`) or `{"refused": "why"}`.  Nothing here loads a terminal library.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MOST_ROWS = 200_000
 def main(words: Sequence[str]) -> None:
     """Sweep and print."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("node", "logs"))
+    parser.add_argument("what", choices=("node", "logs", "fleet"))
     parser.add_argument("--file", action="append", default=[])
     parser.add_argument("--rules", type=Path)
     parser.add_argument("--overlay", type=Path, action="append", default=[])
@@ -37,17 +37,24 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--timezone", type=float, default=0.0)
     parser.add_argument("--deadline", type=float, default=16.0)
     parser.add_argument("--spool", type=Path)
+    parser.add_argument("--store", type=Path)
+    parser.add_argument("--inventory", type=Path)
+    parser.add_argument("--progress", type=Path)
+    parser.add_argument("--until", type=float)
     parser.add_argument("--parent", type=int)
     args = parser.parse_args(words)
     if args.parent is not None:
         threading.Thread(target=_end_with, args=(args.parent,), daemon=True).start()
     now = time.time() if args.now is None else args.now
     try:
-        rulebook = load_rulebook(args.rules, args.overlay)
-        if args.what == "node":
-            told = _node(rulebook, now, args.deadline, args.spool)
+        if args.what == "fleet":
+            from tui.fleet import sweep
+
+            told = sweep.main(args, now)
+        elif args.what == "node":
+            told = _node(load_rulebook(args.rules, args.overlay), now, args.deadline, args.spool)
         else:
-            told = {"report": from_logs(rulebook, args.file, now=now, tz_offset=args.timezone)}
+            told = _logs(load_rulebook(args.rules, args.overlay), now, args.file, args.timezone, args.spool)
     except Refused as refused:
         told = {"refused": refused.message}
     json.dump(told, sys.stdout, allow_nan=False)
@@ -58,6 +65,17 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
+
+
+def _logs(rulebook: Any, now: float, files: Sequence[str], timezone: float, folder: Path | None) -> dict[str, Any]:
+    readings: list[Reading] = []
+    report = from_logs(rulebook, files, now=now, tz_offset=timezone, readings=readings)
+    told: dict[str, Any] = {"report": report, "readings": [pack(reading) for reading in readings]}
+    if folder is not None:
+        from tui.captured import spooled
+
+        told["logs"] = list(spooled(files, folder))
+    return told
 
 
 def _node(rulebook: Any, now: float, deadline: float, spool: Path | None) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 
 from triage.render.text import RISKS, number
 from tui.facts import WORDS, Evidence, Gpu, Incident, Verdict, Witness
-from tui.text import Span
+from tui.text import Span, age
 
 UNDETERMINED = "undetermined"
+DAY = 86400.0
 
 _PREFIX = re.compile(
     r"^(?:\d{1,4},\d+,\d+,[^;]{0,40};)?(?:.{0,100}? kernel: )?(?:<\d{1,3}>)?(?:\[ {0,6}\d{1,8}\.\d{6}\] )?"
@@ -84,6 +85,16 @@ def clock(at: float | None, *, day: bool = False, millis: bool = False) -> str:
         return "?"
     text = time.strftime("%Y-%m-%d %H:%M:%S" if day else "%H:%M:%S", moment)
     return f"{text}.{int(at % 1 * 1000):03d}" if millis else text
+
+
+def moment(at: float, old: float, roomy: bool) -> str:
+    """Return when data are from and how old they are: `14:02:31Z, 38s ago`, with the day once they are older than one.
+
+    `old` is seconds; where there is little room the day is told without the time.
+    """
+    if old <= DAY:
+        return f"{clock(at)}Z, {age(old)} ago"
+    return f"{clock(at, day=True)[: None if roomy else 10]}Z, {age(old)} ago"
 
 
 def witness_words(witness: Witness) -> str:

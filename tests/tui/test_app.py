@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -22,6 +23,7 @@ from tui.app import FASTEST, Arrived, TriageApp
 from tui.commands import COMMANDS
 from tui.facts import facts
 from tui.look import Look
+from tui.screens.base import TriageScreen
 from tui.screens.gpu import GpuScreen
 from tui.screens.help import HelpScreen
 from tui.screens.incident import IncidentScreen
@@ -367,7 +369,62 @@ def test_recorded_reports_are_stepped_through(drive: Drive, tmp_path: Path) -> N
     drive(story, source=ReportSource(str(path)), size=(120, 40))
 
 
+def test_a_recording_is_shown_as_it_was_known_at_a_moment(drive: Drive, tmp_path: Path) -> None:
+    path = tmp_path / "reports.json"
+    hours = [
+        samples.REPORT | {"node": f"node-{n:02d}", "generated_at": f"2026-08-22T{n:02d}:00:00.000Z"} for n in range(15)
+    ]
+    path.write_text("\n".join(map(json.dumps, hours)))
+    source = ReportSource(str(path))
+
+    async def story(app: TriageApp, pilot: Pilot[None]) -> None:
+        app.command("at 03:10")
+        await until(app, pilot, lambda: "node-03" in text_of(app))
+        app.command("at 2026-08-22T11:59Z")
+        await until(app, pilot, lambda: "node-11" in text_of(app))
+        app.command("at noon")
+        await pilot.pause()
+        assert "'noon' is no time; write 03:10" in text_of(app)
+        app.command("at now")
+        await until(app, pilot, lambda: "node-14" in text_of(app))
+        app.command("at 2020-01-01")
+        await until(app, pilot, lambda: "node-00" in text_of(app))
+        assert "no report is that old" in text_of(app)
+
+    drive(story, source=source, size=(120, 40))
+
+
 # Keys, commands, copies ---------------------------------------------------------------------------------------------
+
+
+def test_keys_and_data_that_come_before_a_screen_has_its_widgets_do_no_harm(drive: Drive) -> None:
+    """Whoever types quickly is ahead of the screen that the first key opened."""
+
+    async def story(app: TriageApp, pilot: Pilot[None]) -> None:
+        ways: list[Callable[[], None]] = [
+            lambda: app.open_rules(None),
+            lambda: app.open_gpu("2"),
+            lambda: app.open_log_at(""),
+            lambda: app.open_incident("gpu-0417/0000:4e:00.0/gpu-off-bus"),
+            app.action_keys,
+        ]
+        for opened in ways:
+            opened()
+            screen = app.screen
+            assert isinstance(screen, TriageScreen)
+            for key in ("e", "slash", "y", "colon", "z", "right_square_bracket", "escape", "n", "a", "d", "F", "B"):
+                app.post_message(Key(key, None))
+            app.draw_again()
+            app.say("something")
+            app.toggle_ascii()
+            arrive(app, samples.snapshot())
+            await pilot.pause()
+            while len(app.screen_stack) > 2:
+                app.pop_screen()
+            await pilot.pause()
+        assert isinstance(app.screen, NodeScreen)
+
+    assert drive(story).fault is None
 
 
 def test_the_help_names_every_key_that_works_on_every_screen(drive: Drive) -> None:
@@ -589,3 +646,17 @@ def test_a_log_can_be_looked_at_before_the_first_report(log: Path) -> None:
             await until(app, pilot, lambda: "40 lines" in text_of(app))
 
     asyncio.run(asyncio.wait_for(play(), 10))
+
+
+def test_the_text_of_a_rule_is_broken_for_the_screen_alone(drive: Drive) -> None:
+    """It comes broken for a page; what was one sentence is one again, and two stay two."""
+    from tui.screens.rules import rule_rows
+
+    clause = "      signal " + "x" * 60 + " on the way to this GPU before it"
+    sentence = "  " + "word " * 19 + "last\n  of them"
+    rows = rule_rows(f"rule: title\n{clause}\n      The port above it.\n{sentence}", None, 200, Look("plain", True))
+    lines = ["".join(text for _, text in row.line).strip() for row in rows]
+
+    assert clause.strip() in lines
+    assert "The port above it." in lines
+    assert "word " * 19 + "last of them" in lines

@@ -13,6 +13,7 @@ import pytest
 from tests.tui import samples
 from triage.cli import tui
 from triage.cli.exits import Refused
+from tui.fleet.source import FleetSource
 from tui.look import Look
 from tui.sources import LogSource, NodeSource, ReportSource
 
@@ -36,6 +37,9 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         (["README", "--replay", "README"], "give either"),
         (["--refresh", "0"], "not between 0 and"),
         (["--color", "pink"], "invalid choice"),
+        (["--fleet"], "--fleet goes with FILE alone"),
+        (["--inventory", "racks.csv"], "--inventory is for a fleet"),
+        (["--at", "03:10"], "--at is for a recording or a fleet"),
     ],
 )
 def test_what_cannot_be_opened_is_refused_before_the_screen_is_taken(words: list[str], says: str) -> None:
@@ -78,6 +82,30 @@ def test_the_kind_of_source_follows_from_what_is_named(tmp_path: Path) -> None:
     for words, kind in opened:
         assert isinstance(tui.source(tui.parser().parse_args(words), tmp_path), kind), words
     assert 60 == tui.source(tui.parser().parse_args(["--refresh", "60"]), tmp_path).period
+
+
+def test_a_folder_is_a_fleet_unless_it_is_one_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shapes = {
+        "fleet": ["gpu-1.tar.gz", "gpu-2.tar.gz"],
+        "logs": ["kern.log", "kern.log.1", "bmc.log"],
+        "sos": ["sos_commands/x", "var/log/x"],
+        "single": ["gpu-1.tar.gz"],
+    }
+    for folder, names in shapes.items():
+        for name in names:
+            path = tmp_path / folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("x")
+
+    def kind(*words: str) -> type:
+        return type(tui.source(tui.parser().parse_args(list(words)), tmp_path))
+
+    expected = {"fleet": FleetSource, "logs": LogSource, "sos": LogSource, "single": LogSource}
+    assert expected == {name: kind(str(tmp_path / name)) for name in shapes}
+    assert FleetSource is kind("--fleet", str(tmp_path / "logs"))
+    assert FleetSource is kind("--fleet", str(tmp_path / "fleet" / "gpu-1.tar.gz"))
+    assert LogSource is kind("--one-node", str(tmp_path / "fleet"))
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_a_sweep_that_crashes_says_its_last_words(
 def test_where_a_sweep_cannot_be_killed_no_other_joins_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "_START", "import time; time.sleep(60)")
     monkeypatch.setattr(os, "killpg", lambda *_: None)
-    child, stop = sources._Child(), threading.Event()
+    child, stop = sources.Child(), threading.Event()
     assert "no answer within 0.2 s; the sweep was ended" == child.run([], 0.2, stop)
     hung = child._left
     assert hung is not None
@@ -115,7 +115,7 @@ def test_a_sweep_ends_with_the_screens_however_they_went(tmp_path: Path) -> None
     script = (
         "import sys, threading, os\nfrom tui import sources\n"
         "threading.Timer(0.5, lambda: os.kill(os.getpid(), 9)).start()\n"
-        "sources._Child().run(['logs', '--file=' + sys.argv[1]], None, threading.Event())\n"
+        "sources.Child().run(['logs', '--file=' + sys.argv[1]], None, threading.Event())\n"
     )
     held = os.open(tmp_path / "pipe", os.O_RDWR)
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "pipe")], cwd=ROOT, timeout=30, check=False)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tui.fleets import write_fleet
+
 ROOT = Path(__file__).parent.parent.parent
 LOG = ROOT / "examples" / "bus-errors-then-xid79.log"
 COLOUR = re.compile(rb"\x1b\[(?:[0-9;]*;)?(?:3[0-7]|4[0-7]|9[0-7]|10[0-7]|38|48)(?:;[0-9;]*)?m")
@@ -82,7 +84,8 @@ def terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
 
     def window(size: tuple[int, int] = (80, 24), **environ: str) -> Terminal:
         opened.append(Terminal(tmp_path))
-        opened[-1].open(tmp_path, size, {"XDG_RUNTIME_DIR": str(tmp_path)} | environ)
+        own = {"XDG_RUNTIME_DIR": str(tmp_path), "GPU_TRIAGE_STATE_DIR": str(tmp_path / "state")}
+        opened[-1].open(tmp_path, size, own | environ)
         return opened[-1]
 
     yield window
@@ -101,7 +104,7 @@ def test_from_the_log_to_the_evidence_its_line_the_rule_a_copy_and_out(
     """The story of a night: what broke, why, which line says so, which rule, what to do; and all without colour."""
     window = terminal(NO_COLOR="1")
     window.type(program(str(LOG)))
-    window.sees("CRITICAL", "READ-ONLY", "? help")
+    window.sees("CRITICAL", "NOTES", "? help")
     window.press("Enter")
     window.sees("HARDWARE, very likely", "could not check", "incident gpu-off-bus")
     window.press("j", "j", "Enter")
@@ -124,6 +127,36 @@ def test_from_the_log_to_the_evidence_its_line_the_rule_a_copy_and_out(
     window.ends(0)
 
     assert "EVIDENCE FOR HARDWARE" in (tmp_path / "told.txt").read_text()
+    assert "Traceback" not in window.screen
+    assert [] == COLOUR.findall(window.raw.read_bytes())
+
+
+def test_from_the_page_of_the_fleet_to_a_command_in_the_clipboard(
+    terminal: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    """Page, node, incident, line of evidence, rule, what to do, out."""
+    captures = write_fleet(tmp_path / "captures", 40)
+    window = terminal((200, 50), NO_COLOR="1")
+    window.type(program(str(captures), "--no-history"))
+    window.sees("gsp-fault  12 of 20 nodes with driver version 570.99.99 show it", "gpu-[0020-0031]", "READ-ONLY")
+    window.press("j", "Enter")
+    window.sees("fleet > gpu-0003", "55C")
+    window.press("Enter")
+    window.sees("fleet > gpu-0003 > incident gpu-off-bus", "do not show it")
+    window.press("l")
+    window.sees("> log", "79, pid=1811, name=python, GPU has fallen off the bus.", "trigger of gpu-off-bus")
+    window.press("r")
+    window.sees("> rules", "gpu-off-bus  in plain words")
+    window.press("Escape", "Escape")
+    window.sees("incident gpu-off-bus", "a acknowledge")
+    window.press("Tab", "y")
+    window.sees("copied", "also in")
+    assert window.run("show-buffer").startswith("Run nvidia-bug-report.sh now: a reboot destroys the evidence.")
+    window.press("q", "q")
+    window.sees("what faults go with")
+    window.press("q")
+    window.ends(0)
+
     assert "Traceback" not in window.screen
     assert [] == COLOUR.findall(window.raw.read_bytes())
 

@@ -26,24 +26,30 @@ def parser() -> Parser:
     """Return the parser of this verb."""
     parsed = Parser(
         "incidents",
-        "List, show, acknowledge and resolve the incidents that the sweeps of this node have seen. FP is a\n"
+        "List, show, acknowledge, dispute and resolve the incidents that the sweeps of this node have seen. FP is a\n"
         "fingerprint, or a part of it that only one has. An acknowledged incident is still shown, but does not\n"
         "count for the status of `check`, until it gets worse, is over, or --until has come.",
         """
 gpu-triage incidents list
 gpu-triage incidents show gpu-off-bus
 gpu-triage incidents ack gpu-off-bus --reason 'ticket 4711, board ordered' --until 7d
+gpu-triage incidents dispute gpu-off-bus --was driver.module --reason 'gone with the new driver'
 gpu-triage incidents resolve gpu-off-bus --reason 'riser reseated'
 gpu-triage incidents resolve --replaced-serial 1650123004410=1650123009123
 """,
         "0 done   2 bad arguments, or no such incident   3 the history cannot be read or written",
     )
     parsed.add_argument(
-        "what", nargs="?", default="list", choices=("list", "show", "ack", "resolve"), help="what to do (default: list)"
+        "what",
+        nargs="?",
+        default="list",
+        choices=("list", "show", "ack", "dispute", "resolve"),
+        help="what to do (default: list)",
     )
     parsed.add_argument("fingerprint", nargs="?", metavar="FP", help="which incident")
     parsed.add_argument("--all", action="store_true", help="list those that are over too")
-    parsed.add_argument("--reason", type=_words, metavar="TEXT", help="why it is acknowledged or over")
+    parsed.add_argument("--reason", type=_words, metavar="TEXT", help="why it is acknowledged, wrong or over")
+    parsed.add_argument("--was", type=_cause, metavar="CAUSE", help="what it was instead of a disputed verdict")
     parsed.add_argument("--until", metavar="TIME", help="when the acknowledgement ends: 2026-09-01, 12h, 7d")
     parsed.add_argument(
         "--replaced-serial", type=_serials, metavar="OLD=NEW", help="the board was replaced by one of another serial"
@@ -88,21 +94,21 @@ def _checked(args: Any) -> Callable[[Any, Any, Moment], Json]:
     what, named = args.what, args.fingerprint is not None
     if what == "list" and named:
         raise Refused("`incidents list` takes no fingerprint; did you mean `incidents show`?")
-    if what in ("show", "ack") and not named:
+    if what in ("show", "ack", "dispute") and not named:
         raise Refused(f"which incident? gpu-triage incidents {what} FP (see `gpu-triage incidents list`)")
-    if what == "ack" and not args.reason:
-        raise Refused("say why: gpu-triage incidents ack FP --reason TEXT")
+    if what in ("ack", "dispute") and not args.reason:
+        raise Refused(f"say why: gpu-triage incidents {what} FP --reason TEXT")
     if what == "resolve" and bool(args.reason) == bool(args.replaced_serial):
         raise Refused("say why, in one way: --reason TEXT, or --replaced-serial OLD=NEW")
     if what == "resolve" and not named and not args.replaced_serial:
         raise Refused("which incident? gpu-triage incidents resolve FP --reason TEXT")
-    unused = {"all": "list", "until": "ack", "replaced_serial": "resolve"}
+    unused = {"all": "list", "until": "ack", "was": "dispute", "replaced_serial": "resolve"}
     for option, owner in unused.items():
         if getattr(args, option) and what != owner:
             raise Refused(f"--{option.replace('_', '-')} belongs to `incidents {owner}`")
     if args.reason and what in ("list", "show"):
-        raise Refused("--reason belongs to `incidents ack` and `incidents resolve`")
-    return {"list": _list, "show": _show, "ack": _acknowledge, "resolve": _resolve}[what]
+        raise Refused("--reason belongs to `incidents ack`, `dispute` and `resolve`")
+    return {"list": _list, "show": _show, "ack": _acknowledge, "dispute": _dispute, "resolve": _resolve}[what]
 
 
 def _list(store: Any, args: Any, now: Moment) -> Json:
@@ -130,6 +136,18 @@ def _acknowledge(store: Any, args: Any, now: Moment) -> Json:
     until = None if args.until is None else _until(args.until, now.at)
     row = acknowledge(store, args.fingerprint, now, args.reason, until)
     return _done([row], "acknowledged", now)
+
+
+def _dispute(store: Any, args: Any, now: Moment) -> Json:
+    import json
+
+    from triage.history.people import dispute, find
+    from triage.history.store import said
+
+    with said():
+        row = find(store.db, args.fingerprint)
+    dispute(store, json.loads(row.body), now, args.reason, args.was)
+    return _done([row], "disputed", now)
 
 
 def _resolve(store: Any, args: Any, now: Moment) -> Json:
@@ -221,6 +239,15 @@ def _words(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty")
     return clean(" ".join(text.split())) or ""
+
+
+def _cause(text: str) -> str:
+    """Return the name of a cause or of a family of them."""
+    import argparse
+
+    if not re.fullmatch(r"[a-z][a-z-]{0,40}(\.[a-z][a-z-]{0,40})?", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no cause; write one like driver.module (see `rules list`)")
+    return text
 
 
 def _serials(text: str) -> tuple[str, str]:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from triage.rulebook.model import Rulebook
 
 
-def _add_corpora(parser: Parser) -> None:
+def _add_corpora(parser: Parser, needed: str = "+") -> None:
     parser.add_argument(
-        "corpus", nargs="+", type=Path, metavar="CORPUS", help="labelled incidents, one JSON object a line"
+        "corpus", nargs=needed, type=Path, metavar="CORPUS", help="labelled incidents, one JSON object a line"
     )
     add_rules(parser)
 
@@ -66,7 +66,10 @@ def _write_json(value: dict[str, Any]) -> None:
 
 def add_evaluate(parser: Parser) -> None:
     """Add the arguments of `rules evaluate`."""
-    _add_corpora(parser)
+    _add_corpora(parser, needed="*")
+    parser.add_argument(
+        "--history", type=Path, metavar="DIR", help="count what people disputed in the history of this directory"
+    )
     parser.add_argument(
         "--baseline", action="store_true", help="hold a plain lookup of the Xid, in three public tables, against it"
     )
@@ -80,7 +83,10 @@ def evaluate(args: Any) -> int:
     from triage.figures import as_json, figures
     from triage.render.figures import details, heading, overall, side_by_side
 
+    if not args.corpus and args.history is None:
+        raise Refused("give labelled incidents, or --history DIR: gpu-triage rules evaluate corpus.jsonl")
     rulebook = _rulebook(args)
+    people = [] if args.history is None else _people(args.history)
     corpora = _corpora(args.corpus)
     runs = [
         (str(path), cases, [judge(rulebook, case) for case in cases])
@@ -110,8 +116,46 @@ def evaluate(args: Any) -> int:
             parts.append(overall(result) if name == "all" else details(result, outcomes))
             _write("\n".join(parts) + "\n\n")
     if args.format == "json":
-        _write_json({"schema_version": 1, "kind": "evaluation", "rules": rulebook.digest, "corpora": documents})
+        told = {"schema_version": 1, "kind": "evaluation", "rules": rulebook.digest, "corpora": documents}
+        _write_json(told if args.history is None else {**told, "disputed": people})
+    elif args.history is not None:
+        _write(_people_text(args.history, people))
     return DONE
+
+
+def _people(directory: Path) -> list[dict[str, Any]]:
+    """Return by rule how many incidents the history has, and how many of their verdicts a person disputed."""
+    import time
+
+    from triage.history.people import counted, disputes
+    from triage.history.place import Unavailable
+    from triage.history.store import open_store
+
+    try:
+        with open_store(directory, now=time.time(), create=False) as store:
+            said, incidents = disputes(store), counted(store)
+    except Unavailable as error:
+        raise Refused(str(error), UNREACHABLE) from error
+    rules: dict[str, dict[str, Any]] = {}
+    for rule in sorted({*incidents, *(each.rule for each in said)}):
+        own = [each for each in said if each.rule == rule]
+        rules[rule] = {
+            "rule": rule,
+            "incidents": max(incidents.get(rule, 0), len(own)),
+            "disputed": len(own),
+            "of_version": sorted({each.version for each in own if each.version is not None}),
+            "said": [{"verdict": each.said, "was": each.was, "reason": each.reason} for each in own],
+        }
+    return sorted(rules.values(), key=lambda each: (-each["disputed"], each["rule"]))
+
+
+def _people_text(directory: Path, rules: Sequence[dict[str, Any]]) -> str:
+    lines = [f"what people said of verdicts, by the history in {directory}", ""]
+    lines.append(f"  {'rule':<24} incidents  disputed")
+    for each in rules:
+        lines.append(f"  {each['rule']:<24} {each['incidents']:>9}  {each['disputed']:>8}")
+        lines += [f"      {said['verdict']} -> {said['was'] or '?'}: {said['reason']}" for said in each["said"]]
+    return "\n".join(lines if rules else [*lines[:1], "  no incident yet"]) + "\n"
 
 
 # fit and calibrate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from triage.history.store import Store, said
 Json = dict[str, Any]
 
 MOST_REASON = 500
+DISPUTED = "disputed"
+_DISPUTE = re.compile(r"(\S{1,200}) v(\d{1,6}|\?) said (\S{1,100}); was (\S{1,100}): (.*)", re.DOTALL)
 
 
 class NotOne(Exception):
@@ -27,6 +30,18 @@ class Told(NamedTuple):
     kind: str
     subject: str | None
     says: str
+
+
+class Dispute(NamedTuple):
+    """A person's word against a verdict.  `was` is the cause it was instead, None if that is not known either."""
+
+    at: float
+    fingerprint: str
+    rule: str
+    version: int | None
+    said: str
+    was: str | None
+    reason: str
 
 
 def listed(store: Store, now: Moment, everything: bool) -> list[Json]:
@@ -79,6 +94,42 @@ def acknowledge(store: Store, name: str, now: Moment, reason: str, until: float 
         life.save(db, row)
         tell(db, now, "acknowledged", row.fingerprint, reason)
     return row
+
+
+def dispute(store: Store, incident: Json, now: Moment, reason: str, was: str | None = None) -> None:
+    """Write that the verdict of an incident, as a report has it, is wrong; `rules evaluate --history` counts it.
+
+    The incident need not be in the history: it may have been read from a log.
+    """
+    rule, verdict = incident.get("rule") or {}, incident.get("verdict") or {}
+    said_it = verdict.get("leaf") or verdict.get("family") or "undetermined"
+    version = rule.get("version")
+    says = f"{rule.get('id')} v{'?' if version is None else version} said {said_it}; was {was or 'unknown'}: {reason}"
+    with store.transaction() as db:
+        tell(db, now, DISPUTED, str(incident.get("fingerprint")), says)
+
+
+def disputes(store: Store) -> list[Dispute]:
+    """Return what was disputed, oldest first; of one incident under one rule only the last word counts."""
+    asked = "SELECT at, subject, says FROM event WHERE kind = ? ORDER BY id"
+    with said():
+        found = store.db.execute(asked, (DISPUTED,)).fetchall()
+    last: dict[tuple[str, str], Dispute] = {}
+    for at, subject, says in found:
+        match = _DISPUTE.fullmatch(says)
+        if match is not None:
+            rule, version, verdict, was, reason = match.groups()
+            one = Dispute(at, subject, rule, None if version == "?" else int(version), verdict,
+                          None if was == "unknown" else was, reason)  # fmt: skip
+            last.pop((subject, rule), None)
+            last[subject, rule] = one
+    return list(last.values())
+
+
+def counted(store: Store) -> dict[str, int]:
+    """Return how many incidents of each rule the history holds."""
+    with said():
+        return dict(store.db.execute("SELECT rule, count(*) FROM incident GROUP BY rule").fetchall())
 
 
 def resolve(store: Store, name: str, now: Moment, reason: str) -> Row:

@@ -48,6 +48,8 @@ class TriageScreen(Screen[None]):
     ]
     AUTO_FOCUS = "Table, Page, LogView"
     crumb = ""
+    ready = False
+    """Whether the widgets are there: a key may come before they are."""
     _before: Widget | None = None
 
     @property
@@ -86,27 +88,35 @@ class TriageScreen(Screen[None]):
         """Return this screen as `text` or `json`, None if it has no such form."""
         return None
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Let keys do nothing while there is nothing yet for them to act on."""
+        return self.ready
+
     def on_mount(self) -> None:
         """Draw what there is."""
+        self.ready = True
         self.query_one("#prompt").display = False
         self.show()
 
     def on_screen_resume(self) -> None:
         """Draw what came while another screen was in front."""
-        if not self.is_mounted:
+        if not self.ready:
             return
         self.show()
         self.tick()
 
     def tick(self) -> None:
         """Draw the age of the data."""
+        if not self.ready:
+            return
         self.query_one("#title").refresh()
         self.query_one("#keys").refresh()
 
     def _title(self, width: int, height: int) -> list[Line]:
         app = self.triage
         crumbs = [each.crumb for each in app.screen_stack if isinstance(each, TriageScreen) and each.crumb]
-        right = [*app.age_words(width), ("strong", "  READ-ONLY ")]
+        # The node is never written to; what people say of incidents is, where there is a history to write it in.
+        right = [*app.age_words(width), ("strong", "  NOTES " if app.may_write else "  READ-ONLY ")]
         room = width - width_of(right) - 1
         # Where one is matters more than the name of the program; the last screen matters most.
         shapes = (
@@ -152,6 +162,8 @@ class TriageScreen(Screen[None]):
 
     def ask(self, sign: str, text: str = "") -> None:
         """Open the prompt: `:` a command, `/` a filter or a search, `&` a filter of a log."""
+        if not self.ready:
+            return
         prompt = self.query_one("#prompt", Prompt)
         prompt.sign = sign
         self.query_one("#keys").display = False
@@ -175,7 +187,7 @@ class TriageScreen(Screen[None]):
         """Let Esc close the prompt."""
         from textual.events import Key
 
-        if isinstance(event, Key) and event.key == "escape" and self.query_one("#prompt").display:
+        if isinstance(event, Key) and event.key == "escape" and self.ready and self.query_one("#prompt").display:
             event.stop()
             event.prevent_default()
             self._close_prompt()

@@ -7,16 +7,21 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from triage.history.counters import LEVEL, kind
 from tui.facts import WORDS
-from tui.gpus import Check, GpuFacts, checks, gpus_of, number_of, peers_of
+from tui.gpus import Check, GpuFacts, checks, gpus_of, number_of, peers_of, value_words
 from tui.screens.base import TriageScreen
 from tui.screens.node import INCIDENTS, incident_row
-from tui.text import Line, Span, wrap
+from tui.text import Line, Span, age, heading, wrap
+from tui.trend import Point, remembered, spark
 from tui.widgets.banner import Banner
 from tui.widgets.lines import Lines
-from tui.widgets.table import Column, Row, Table
+from tui.widgets.rows import Row
+from tui.widgets.table import Column, Table
 
 ROOMY = 110
+LEAST = 2
+"""Points from which there is something to draw."""
 _NARROW = (
     Column("check", "READING", 22),
     Column("now", "NOW", 16, True),
@@ -46,6 +51,7 @@ class GpuScreen(TriageScreen):
         super().__init__()
         self.key = key
         self.own: GpuFacts | None = None
+        self._past: tuple[str, dict[str, list[Point]]] = ("", {})
 
     @property
     def crumb(self) -> str:  # type: ignore[override]
@@ -57,6 +63,7 @@ class GpuScreen(TriageScreen):
         yield Banner(self._headline, id="headline")
         yield Table("incidents on this GPU", INCIDENTS, id="incidents", empty="none")
         yield Table("readings", CHECKS, id="checks", empty="this source has no readings; `gpu-triage` on the node does")
+        yield Banner(self._course, id="course")
 
     def on_resize(self) -> None:
         """Use the columns that fit."""
@@ -84,6 +91,7 @@ class GpuScreen(TriageScreen):
         columns = CHECKS if self.size.width >= ROOMY else _NARROW
         table.put([_row(check, own) for check in found], columns)
         self.query_one("#headline").refresh()
+        self.query_one("#course").refresh(layout=True)
 
     def _headline(self, width: int, height: int) -> list[Line]:
         own = self.own
@@ -96,6 +104,44 @@ class GpuScreen(TriageScreen):
         for name, value in (("index", gpu.index), ("bus", gpu.pci), ("serial", gpu.serial), ("uuid", gpu.uuid)):
             known += [("faint", f"  {name} "), ("", "?" if value is None else str(value))]
         return wrap(known, width, self.look, 1, most=2)
+
+    def _course(self, width: int, height: int) -> list[Line]:
+        """How the reading under the cursor went: by the history where it is kept, else in the sweeps seen here."""
+        own, name = self.own, self.query_one("#checks", Table).key
+        if own is None or name is None:
+            return []
+        points, counts = self._remembered(own).get(name, []), kind(name) not in (LEVEL, None)
+        what = "of it in 7 days, by the history"
+        if len(points) < LEAST:
+            points, counts = self.triage.trend.of(own.gpu.key, name), False
+            what = f"{len(points)} sweeps in {age(points[-1][0] - points[0][0])}" if points else ""
+        title = f"course of {name.removeprefix('gpu.')}"
+        known = [value for _, value in points if value is not None]
+        if len(points) < LEAST or not known:
+            why = "read once here; more sweeps will show how it goes" if self.triage.is_live else "read once"
+            return [heading(title, why, width, self.look)] if number_of(own.readings[name]) is not None else []
+        reading = own.readings[name]
+        low, high = (value_words(reading._replace(value=value)) for value in (min(known), max(known)))
+        span = f"{'+' if counts else ''}{low}" if low == high else f"{low} to {high}"
+        unknown = "; ? was not known" if len(known) < len(points) else ""
+        note = f"{'increase ' if counts else ''}{what}; {span}{unknown}"
+        line = spark(points, width - 4, self.look)
+        return [heading(title, note, width, self.look), (("", f"   {line}"),)]
+
+    def _remembered(self, own: GpuFacts) -> dict[str, list[Point]]:
+        people = self.triage.people
+        if people is None or not self.triage.is_live:
+            return {}
+        gpu = own.gpu
+        subject = gpu.uuid or (f"serial:{gpu.serial}" if gpu.serial else gpu.pci) or ""
+        if self._past[0] != subject:
+            self._past = subject, remembered(people.directory, subject, self.triage.now())
+        return self._past[1]
+
+    def on_lines_moved(self, event: Lines.Moved) -> None:
+        """Show how the reading under the cursor went."""
+        if event.lines.id == "checks":
+            self.query_one("#course").refresh(layout=True)
 
     def on_lines_chosen(self, event: Lines.Chosen) -> None:
         """Open the incident under the cursor."""

@@ -6,13 +6,14 @@ screen what happened and what to do stand beside the evidence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 
+from triage.history.people import Told
 from triage.render.layout import Look as TextLook
 from triage.render.machine import to_json
 from triage.render.safe import safe
@@ -20,13 +21,14 @@ from triage.render.text import render
 from tui.facts import Evidence, Facts, Incident, Step
 from tui.look import Look
 from tui.screens.base import TriageScreen
-from tui.text import Line, Span, age, padded, width_of, wrap
+from tui.text import Line, Span, age, width_of, wrap
 from tui.widgets import bars
 from tui.widgets.banner import Banner
 from tui.widgets.evidence import detail, nothing, rows, section, would_change
 from tui.widgets.lines import Lines
 from tui.widgets.page import Page, PageRow
-from tui.words import clock, place, risk, severity, verdict_long, witness_place, witness_words
+from tui.widgets.timeline import timeline_rows
+from tui.words import clock, place, risk, severity, verdict_long, witness_place
 
 WIDE = 110
 """Columns from which two pages stand side by side."""
@@ -43,6 +45,8 @@ class IncidentScreen(TriageScreen):
         Binding("r", "rule", "rule", id="incident.rule"),
         Binding("l", "log", "log", id="incident.log"),
         Binding("z", "open", "more/less", id="incident.open"),
+        Binding("a", "acknowledge", "acknowledge", id="incident.acknowledge"),
+        Binding("d", "dispute", "dispute", id="incident.dispute"),
         Binding("left_square_bracket", "other(-1)", "incident before", id="incident.previous", show=False),
         Binding("right_square_bracket", "other(1)", "next incident", id="incident.next"),
     ]
@@ -52,6 +56,7 @@ class IncidentScreen(TriageScreen):
         self.fingerprint = fingerprint
         self.incident: Incident | None = None
         self.opened = False
+        self._told_of: tuple[str, list[Told]] = ("", [])
 
     @property
     def crumb(self) -> str:  # type: ignore[override]
@@ -107,10 +112,69 @@ class IncidentScreen(TriageScreen):
         return [
             *next_rows(incident, width, look),
             *section("timeline", lines[:most] + (more if len(lines) > most else []), width, look, "UTC"),
+            *section("people", self._people(incident, width), width, look),
             *section("what would change the verdict", change_rows(incident, width, look), width, look),
             *(section("explains", _list(incident.explains, "explains", width, look), width, look,
                       "symptoms of this, not counted apart") if incident.explains else ()),
         ]  # fmt: skip
+
+    def _people(self, incident: Incident, width: int) -> list[PageRow]:
+        """What people said of it, and how to say something."""
+        app = self.triage
+        known = [] if app.people is None else self._said(incident.key)
+        rows: list[PageRow] = []
+        for n, each in enumerate(known):
+            words: list[Span] = [
+                ("faint", f"  {clock(each.at, day=True)}Z "),
+                ("strong", each.kind),
+                ("", f" {each.says}"),
+            ]
+            rows += [PageRow(line, f"said {n}") for line in wrap(words, width, self.look, 4)]
+        if app.people is None:
+            return rows or nothing("nothing is kept of what people say of it")
+        refusal = app.people.refusal()
+        how = "a acknowledge  d dispute the verdict; both ask why" if refusal is None else f"READ-ONLY: {refusal}"
+        return [*rows, *(PageRow(line, "people") for line in wrap([("faint", f"  {how}")], width, self.look, 2))]
+
+    def _said(self, key: str) -> list[Told]:
+        if self._told_of[0] != key and self.triage.people is not None:
+            self._told_of = key, self.triage.people.told(key)
+        return self._told_of[1]
+
+    def action_acknowledge(self) -> None:
+        """Ask why it is acknowledged."""
+        self._ask_why("acknowledge ")
+
+    def action_dispute(self) -> None:
+        """Ask why the verdict is wrong."""
+        self._ask_why("dispute ")
+
+    def _ask_why(self, start: str) -> None:
+        people = self.triage.people
+        refusal = "there is no history here" if people is None else people.refusal()
+        if refusal is not None:
+            self.triage.say(f"READ-ONLY: {refusal}")
+        else:
+            self.ask(":", start)
+
+    def say_of_it(self, what: str, words: str) -> None:
+        """Write what a person says of this incident: `acknowledge` or `dispute`, the latter with the cause it was."""
+        people, incident = self.triage.people, self.incident
+        if people is None or incident is None:
+            self.triage.say("READ-ONLY: there is no history here")
+            return
+        if what == "acknowledge":
+            told = people.acknowledge(incident.raw, words)
+        else:
+            first, _, rest = words.partition(" ")
+            rulebook = self.triage.rulebook()
+            causes = {} if rulebook is None else rulebook.causes
+            known = {*causes, *(cause.family for cause in causes.values())}
+            told = people.dispute(incident.raw, rest if first in known and rest else words,
+                                  first if first in known else None)  # fmt: skip
+        self._told_of = "", []
+        self.show()
+        self.triage.say(told)
 
     def _headline(self, width: int, height: int) -> list[Line]:
         incident, facts = self.incident, self.triage.facts
@@ -290,50 +354,6 @@ def _list(entries: Iterable[str], name: str, width: int, look: Look) -> list[Pag
         for n, entry in enumerate(entries)
         for line in wrap([("", f"  - {entry}")], width, look, 4)
     ]
-
-
-def timeline_rows(incidents: Sequence[Incident], width: int, look: Look) -> list[PageRow]:
-    """Return the log lines and readings that count, in order of time: each line once, with the numbers it bears.
-
-    The number is that of the evidence; `T` is the line that opened the incident.
-    """
-    lines: dict[tuple[str | None, int | None, str], tuple[Evidence, list[str]]] = {}
-    for incident in incidents:
-        for item in incident.evidence:
-            if item.witness is None or item.state == "unknown" or item.witness.missing is not None:
-                continue
-            where = (item.witness.origin, item.witness.line, item.witness.text or item.witness.name)
-            label = "T" if item.id == "trigger" else f"[{item.number}]"
-            lines.setdefault(where, (item, []))[1].append(label)
-    found = []
-    day = None
-    for item, labels in sorted(lines.values(), key=lambda pair: _when(pair[0])):
-        witness = item.witness
-        assert witness is not None
-        if item.at is not None and (today := clock(item.at, day=True)[:10]) != day:
-            day = today
-            found.append(PageRow((("faint", f"  {day}"),)))
-        stamp = clock(item.at, millis=width > 100)
-        if item.at is None and witness.monotonic is not None:
-            stamp = f"+{witness.monotonic:.3f}s"
-        size = max(8, len(stamp)) if item.at is not None else 12
-        often = f" x{item.count}" if item.count > 1 else ""
-        start: list[Span] = [
-            ("", f"  {stamp:<{size}} "),
-            ("mark", padded(" ".join(labels), max(6, len(" ".join(labels))), look) + " "),
-        ]
-        said = witness_words(witness)
-        line: Line = (*start, ("strong" if "T" in labels else "", said), ("faint", often))
-        found.append(PageRow(line, f"line {item.number} {witness.origin}:{witness.line}"))
-    return found
-
-
-def _when(item: Evidence) -> tuple[int, float, float]:
-    witness = item.witness
-    line = float(witness.line or 0) if witness is not None else 0.0
-    if item.at is not None:
-        return 0, item.at, line
-    return 1, (witness.monotonic if witness is not None else None) or 0.0, line
 
 
 def report_text(facts: Facts | None, incident: Incident | None) -> str:

@@ -9,37 +9,27 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.message import Message
-from textual.worker import get_current_worker
 
+from triage.cli.output import reason_of
 from tui.facts import Incident
-from tui.logfile import LogFile
-from tui.loglines import Search, Signals, decoded, search_for
-from tui.marks import evidence_at, marks_of, same
-from tui.screens.base import TriageScreen
+from tui.loghits import Hits
+from tui.loglines import Search, decoded, search_for
+from tui.marks import evidence_at, marks_of
+from tui.merge import Merged, merged, wall
+from tui.screens.logwork import LogWork
 from tui.source import LogText
 from tui.text import Line, Span, clean, wrap
 from tui.widgets.banner import Banner
 from tui.widgets.lines import Lines
 from tui.widgets.logview import MOST_LISTED, LogView, listed
+from tui.words import clock
 
-FOLLOW = 0.5
-"""Seconds between looks at a log that is followed."""
 MOST_COPIED = 10_000
 """Lines that an export of a log holds at most."""
-MOST_HITS = 1_000_000
 _TALL = 32
 
 
-class Told(Message):
-    """Something that a thread found out; the screen draws it."""
-
-    def __init__(self, then: Callable[[], None]) -> None:
-        super().__init__()
-        self.then = then
-
-
-class LogScreen(TriageScreen):
+class LogScreen(LogWork):
     """Shows one log after another; `logs` are those that can be chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -49,6 +39,8 @@ class LogScreen(TriageScreen):
         Binding("ampersand", "narrow", "filter", id="log.filter"),
         Binding("right_square_bracket", "signal(True)", "signal", id="log.next-signal"),
         Binding("left_square_bracket", "signal(False)", "signal before", id="log.previous-signal", show=False),
+        Binding("x", "xid(True)", "Xid", id="log.next-xid"),
+        Binding("X", "xid(False)", "Xid before", id="log.previous-xid", show=False),
         Binding("v", "evidence(True)", "evidence", id="log.next-evidence"),
         Binding("V", "evidence(False)", "evidence before", id="log.previous-evidence", show=False),
         Binding("z", "fold", "fold", id="log.fold"),
@@ -59,6 +51,7 @@ class LogScreen(TriageScreen):
         Binding("F", "follow", "follow", id="log.follow"),
         Binding("w", "raw", "raw lines", id="log.raw", show=False),
         Binding("b", "other", "next log", id="log.other", show=False),
+        Binding("B", "merge", "all logs by time", id="log.merge", show=False),
         Binding("r", "rule", "rule", id="log.rule", show=False),
     ]
 
@@ -76,11 +69,8 @@ class LogScreen(TriageScreen):
         self._filter: Search | None = None
         self._folding = False
         self._following = False
-        self._busy = ""
         self._whole = False
-        self._trouble = ""
-        self._hits: array[int] = array("Q")
-        self._hits_done = False
+        self._hits: Hits | None = None
 
     @property
     def crumb(self) -> str:  # type: ignore[override]
@@ -94,21 +84,10 @@ class LogScreen(TriageScreen):
         yield self.view
         yield Banner(self._detail, id="detail")
 
-    def on_mount(self) -> None:
-        """Open the file in a thread: a compressed one is unpacked first."""
-        super().on_mount()
-        self.set_interval(FOLLOW, self._look_again)
-        self._open()
-
     def on_resize(self) -> None:
         """Give what is known of a line more room on a tall screen, or where all of it was asked for."""
         room = self.size.height
         self.query_one("#detail").styles.height = room * 2 // 3 if self._whole else 7 if room >= _TALL else 4
-
-    def on_unmount(self) -> None:
-        """Close the file."""
-        if self.view.file is not None:
-            self.view.file.close()
 
     def show(self) -> None:
         """Mark the evidence of the newest report."""
@@ -120,114 +99,6 @@ class LogScreen(TriageScreen):
         self.view.marks = marks_of(facts, self.incident, self.log_text)
         self.view.refresh()
         self.query_one("#about").refresh()
-
-    # Threads --------------------------------------------------------------------------------------------------------
-
-    def tell(self, then: Callable[[], None]) -> None:
-        """Let the screen do something, from any thread."""
-        self.post_message(Told(then))
-
-    def on_told(self, message: Told) -> None:
-        """Do what a thread asked for, and draw."""
-        message.then()
-        self.view.refresh()
-        self.query_one("#about").refresh()
-        self.query_one("#detail").refresh()
-
-    def _work(self, name: str, busy: str, do: Callable[[Callable[[], bool]], None]) -> None:
-        """Run something in a thread, ending what ran under that name before."""
-        self._busy = busy
-
-        def run() -> None:
-            worker = get_current_worker()
-            stop = lambda: worker.is_cancelled  # noqa: E731
-            try:
-                do(stop)
-            finally:
-                if not worker.is_cancelled:
-                    self.tell(self._idle)
-
-        self.run_worker(run, thread=True, exclusive=True, group=name)
-
-    def _idle(self) -> None:
-        self._busy = ""
-
-    def _open(self) -> None:
-        path, rulebook = self.log_text.path, self.triage.rulebook
-
-        def opened(stop: Callable[[], bool]) -> None:
-            try:
-                file = LogFile(path)
-            except (OSError, ValueError) as error:
-                reason = getattr(error, "strerror", None) or str(error)
-                self.tell(lambda: self._refuse(reason))
-                return
-            first = True
-
-            def stop_or_tell() -> bool:
-                nonlocal first
-                if first and file.count:
-                    first = False
-                    self.tell(lambda: self._take(file))
-                return stop()
-
-            file.index(stop_or_tell)
-            if stop():
-                return
-            if first:
-                self.tell(lambda: self._take(file))
-            self.tell(self._arrive)
-            found = rulebook()
-            if found is not None:
-                signals = Signals(found)
-                self.tell(lambda: self._know(signals))
-
-        self._work("open", "opening", opened)
-
-    def _refuse(self, reason: str) -> None:
-        self._trouble = f"cannot be opened: {reason}"
-
-    def _take(self, file: LogFile) -> None:
-        if self.view.file is not None and self.view.file is not file:
-            self.view.file.close()
-        self.view.file = file
-        self.view.reset()
-        self.show()
-
-    def _arrive(self) -> None:
-        """Go to the line that was asked for, once it is known to be there."""
-        if self.view.to_end:
-            self.view.action_edge(True)
-        line, self._line = self._line, None
-        if line is None:
-            return
-        row = self.log_text.row(line)
-        if row is None or self.view.file is None or row >= self.view.file.count:
-            self.triage.say(f"line {line} is no longer in the log; it was rotated or cut")
-            return
-        self.view.go_to(row)
-        if self._quoted and not same(self._quoted, decoded(self.view.text(row))):
-            self.triage.say(f"line {line} now reads otherwise than the report quotes it: the log has changed")
-
-    def _know(self, signals: Signals) -> None:
-        self.view.signals = signals
-
-    def _look_again(self) -> None:
-        """See whether a followed file has grown, and how far the index is."""
-        file = self.view.file
-        if file is not None and not file.done:
-            self.query_one("#about").refresh()
-            self.view.refresh()
-        if not self._following or file is None or not file.done:
-            return
-
-        def grown(stop: Callable[[], bool]) -> None:
-            before = file.count
-            file.index(stop)
-            if file.count != before:
-                self.tell(lambda: self.view.action_edge(True))
-
-        self._work("follow", "", grown)
 
     # What is shown --------------------------------------------------------------------------------------------------
 
@@ -258,13 +129,12 @@ class LogScreen(TriageScreen):
         return [tuple(words)]
 
     def _count(self) -> str:
-        from bisect import bisect_left
-
-        hits = len(self._hits)
-        more = "" if self._hits_done else "+"
-        place = bisect_left(self._hits, self.view.number)
-        on = place < hits and self._hits[place] == self.view.number
-        return f" ({place + 1:,} of {hits:,}{more})" if on else f" ({hits:,}{more})"
+        hits = self._hits
+        if hits is None:
+            return ""
+        of = f"{len(hits):,}{'' if hits.done else '+'}"
+        place = hits.place(self.view.number)
+        return f" ({of})" if place is None else f" ({place:,} of {of})"
 
     def _detail(self, width: int, height: int) -> list[Line]:
         view = self.view
@@ -314,29 +184,25 @@ class LogScreen(TriageScreen):
             self._list()
             return
         self.view.search = search
-        self._hits, self._hits_done = array("Q"), False
         file = self.view.file
-        if search is None or file is None:
-            return
-
-        def count(stop: Callable[[], bool]) -> None:
-            hits = self._hits
-            for _, found in file.each(search.chunk, search.line, stop):
-                hits.extend(found)
-                if len(hits) > MOST_HITS:
-                    return
-            if not stop():
-                self._hits_done = True
-
-        self._work("count", "counting", count)
-        self._jump(search, self.view.number, True)
+        self._hits = None if search is None or file is None else Hits(file, search)
+        if self._hits is not None:
+            self.work("count", "counting", self._hits.collect)
+            self._jump(self._hits, self.view.number, True)
 
     def action_again(self, forward: bool) -> None:
         """Go to the next or the previous hit."""
-        if self.view.search is None:
+        if self._hits is None:
             self.action_find()
         else:
-            self._jump(self.view.search, self.view.number + (1 if forward else -1), forward)
+            self._jump(self._hits, self.view.number + (1 if forward else -1), forward)
+
+    def action_xid(self, forward: bool) -> None:
+        """Go to the next or the previous Xid."""
+        if self.xids is None:
+            self.triage.say("the log is still being opened; wait a moment")
+        else:
+            self._jump(self.xids, self.view.number + (1 if forward else -1), forward, "Xid")
 
     def action_signal(self, forward: bool) -> None:
         """Go to the next or the previous line that the rulebook knows."""
@@ -344,8 +210,10 @@ class LogScreen(TriageScreen):
             self.triage.say("the signals are not known yet; wait a moment")
             return
         found = self.view.signals
-        search = Search("signal", found.chunk, found.line, None)
-        self._jump(search, self.view.number + (1 if forward else -1), forward)
+        file = self.view.file
+        if file is not None:
+            hits = Hits(file, Search("signal", found.chunk, found.line, None))
+            self._jump(hits, self.view.number + (1 if forward else -1), forward, "signal")
 
     def action_evidence(self, forward: bool) -> None:
         """Go to the next or the previous line that is evidence."""
@@ -357,28 +225,30 @@ class LogScreen(TriageScreen):
         else:
             self.triage.say(f"no evidence line {'below' if forward else 'above'}")
 
-    def _jump(self, search: Search, start: int, forward: bool) -> None:
-        file = self.view.file
+    def _jump(self, hits: Hits, start: int, forward: bool, what: str = "") -> None:
+        file, extra, search = self.view.file, self._filter, hits.search
         if file is None:
             return
-        extra = self._filter
 
-        def test(raw: bytes) -> bool:
+        def both(raw: bytes) -> bool:
             return search.line(raw) and (extra is None or extra.line(raw))
 
         def look(stop: Callable[[], bool]) -> None:
-            found = None if start < 0 else file.find(start, forward, search.chunk, test, stop)
+            found = None
+            if start >= 0 and extra is None:
+                found = hits.next(start, forward, stop)
+            elif start >= 0:
+                found = file.find(start, forward, search.chunk, both, stop)
             if stop():
                 return
-            where = "below" if forward else "above"
-            what = "signal" if search.pattern is None else f"'{search.asked}'"
             if found is None:
-                self.tell(lambda: self.triage.say(f"no {what} {where}"))
+                where = "below" if forward else "above"
+                self.tell(lambda: self.triage.say(f"no {what or repr(search.asked)} {where}"))
             else:
                 row = found
                 self.tell(lambda: self.view.go_to(row))
 
-        self._work("jump", "looking", look)
+        self.work("jump", "looking", look)
 
     def action_fold(self) -> None:
         """Fold lines that repeat the one before, or unfold them."""
@@ -396,7 +266,7 @@ class LogScreen(TriageScreen):
             self.workers.cancel_group(self, "list")
             view.view = view.folds = None
             view.go_to(here)
-            self.tell(self._idle)
+            self.tell(self.idle)
             return
         keep = frozenset(view.marks)
 
@@ -411,7 +281,7 @@ class LogScreen(TriageScreen):
             if not whole:
                 self.tell(lambda: self.triage.say(f"only the first {MOST_LISTED:,} lines are listed; filter more"))
 
-        self._work("list", "listing", work)
+        self.work("list", "listing", work)
 
     def action_time(self, seconds: int) -> None:
         """Go on or back in time; times in a log may step, so this is about."""
@@ -439,12 +309,45 @@ class LogScreen(TriageScreen):
         place = origins.index(self.log_text.origin) if self.log_text.origin in origins else -1
         self.switch(self.logs[(place + 1) % len(self.logs)], None)
 
+    def action_merge(self) -> None:
+        """Show what all logs say around the time of this line, in order of time."""
+        if len(self.logs) < 2:
+            self.triage.say("there is no other log to put beside it")
+            return
+        hint = self.triage.now()
+        here = wall(self.view.text(self.view.number), hint) if self.view.file is not None else None
+        if here is None and self.incident is not None:
+            here = self.incident.opened_at
+        logs, on = self.logs, (self.log_text.origin, self.view.number)
+
+        def put_in_order(stop: Callable[[], bool]) -> None:
+            try:
+                found = merged(logs, here, hint, stop, on)
+            except OSError as error:
+                reason = reason_of(error)
+                self.tell(lambda: self.triage.say(f"cannot put the logs in order: {reason}"))
+                return
+            if found is None:
+                self.tell(lambda: self.triage.say("no log here names a time of day; they cannot be put in order"))
+            else:
+                told = found
+                self.tell(lambda: self._show_merged(told))
+
+        self.work("merge", "putting in order", put_in_order)
+
+    def _show_merged(self, found: Merged) -> None:
+        self.passing = found.log.path
+        self.switch(found.log, found.row + 1)
+        span = f"{clock(found.start)} to {clock(found.end)}Z"
+        left = f"; without {', '.join(found.left_out)}, which name no time of day" if found.left_out else ""
+        self.triage.say(f"all logs, {span}, by time; b shows one log again{left}")
+
     def switch(self, log: LogText, line: int | None) -> None:
         """Show another log."""
         self.workers.cancel_all()
         self.log_text, self._line, self._trouble = log, line, ""
         self._filter, self._folding, self._following = None, False, False
-        self.view.search = None
+        self.view.search = self._hits = self.xids = None
         self.view.cursor = self.view.top = 0
         self._open()
         self.tick()

@@ -14,14 +14,16 @@ from tui.facts import Facts, Incident, SourceRead
 from tui.gpus import GpuFacts, gpus_of, number_of, value_words
 from tui.look import Look
 from tui.screens.base import TriageScreen
-from tui.screens.incident import report_text, summary_rows, timeline_rows
+from tui.screens.incident import report_text, summary_rows
 from tui.text import Line, Span, age, wrap
 from tui.widgets import bars
 from tui.widgets.banner import Banner
 from tui.widgets.evidence import section
 from tui.widgets.lines import Lines
 from tui.widgets.page import Page, PageRow
-from tui.widgets.table import Column, Row, Table
+from tui.widgets.rows import Row
+from tui.widgets.table import Column, Table
+from tui.widgets.timeline import timeline_rows
 from tui.words import clock, place, risk, severity, since, verdict_long, verdict_short
 
 WIDE = 150

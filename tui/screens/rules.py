@@ -9,13 +9,14 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 
 from triage.rulebook.model import Rulebook
-from triage.rulebook.show import show_text
+from triage.rulebook.show import WIDTH, show_text
 from tui.look import Look
 from tui.screens.base import TriageScreen
 from tui.text import heading, wrap
 from tui.widgets.lines import Lines
 from tui.widgets.page import Page, PageRow
-from tui.widgets.table import Column, Row, Table
+from tui.widgets.rows import Row
+from tui.widgets.table import Column, Table
 from tui.words import severity
 
 RULES = (
@@ -41,6 +42,7 @@ class RulesScreen(TriageScreen):
         self._rule = rule
         self._item = item
         self._rulebook: Rulebook | None = None
+        self._record: dict[str, tuple[int, int]] = {}
 
     def body(self) -> ComposeResult:
         """Make the list and the text."""
@@ -58,6 +60,7 @@ class RulesScreen(TriageScreen):
         if rulebook is None or self._rulebook is not None:
             return
         self._rulebook = rulebook
+        self._record = {} if self.triage.people is None else self.triage.people.record()
         table = self.query_one("#rules", Table)
         fired = {incident.rule for incident in self.triage.facts.incidents} if self.triage.facts is not None else set()
         rows = []
@@ -101,7 +104,9 @@ class RulesScreen(TriageScreen):
         text = show_text(rulebook, rule)
         asked = self._item if rule == self._rule else None
         page.top = page.cursor = 0
-        page.put(lambda width, height: rule_rows(text, asked, width, self.look))
+        seen, wrong = self._record.get(rule, (0, 0))
+        said = f"history of this machine: incidents {seen:,}, of which disputed {wrong:,}" if seen else ""
+        page.put(lambda width, height: rule_rows(text, asked, width, self.look, said))
         if asked is not None:
             page.go_to(_key(asked))
 
@@ -119,13 +124,15 @@ class RulesScreen(TriageScreen):
         return self.copied() if form == "text" else None
 
 
-def rule_rows(text: str, asked: str | None, width: int, look: Look) -> list[PageRow]:
-    """Return the text of a rule as blocks; the item that was asked for is marked."""
+def rule_rows(text: str, asked: str | None, width: int, look: Look, record: str = "") -> list[PageRow]:
+    """Return the text of a rule as blocks; the item that was asked for is marked, `record` is how it did so far."""
     rows: list[PageRow] = []
     key: str | None = None
     name = text.partition(":")[0]
     rows.append(PageRow(heading(name, "in plain words", width, look)))
-    for n, line in enumerate(text.splitlines()):
+    if record:
+        rows += [PageRow(line) for line in wrap([("strong", f" {record}")], width, look, 3)]
+    for n, line in enumerate(_unwrapped(text)):
         indent = len(line) - len(line.lstrip(" "))
         title = line.isupper() or line.startswith("EVIDENCE")
         if indent == 2 and line.strip():
@@ -137,6 +144,26 @@ def rule_rows(text: str, asked: str | None, width: int, look: Look) -> list[Page
             styles = "mark"
         rows += [PageRow(each, key) for each in wrap([(styles, " " + line)], width, look, indent + 3)]
     return rows
+
+
+def _unwrapped(text: str) -> list[str]:
+    """Return the lines as they were before they were broken for a page: a broken one had no room for the next word."""
+    whole: list[str] = []
+    last = ""
+    for line in text.splitlines():
+        words = line.split()
+        full = bool(words and last.strip()) and len(last) + 1 + len(words[0]) > WIDTH
+        # A line that only happens to be full ends before a sentence that stands as far left as it began itself.
+        if full and (_indent(line) > _indent(whole[-1]) or not words[0][0].isupper()):
+            whole[-1] += " " + line.strip()
+        else:
+            whole.append(line)
+        last = line
+    return whole
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
 
 
 def _key(item: str) -> str:

@@ -1,21 +1,25 @@
 """A table of any length: only the rows in view are drawn, and the cursor stays on its row whatever moves.
 
-Rows come as one tuple that replaces the one before.  The cursor belongs to a
-row's key, not to its place, and keeps its line on the screen.
+Rows come as a whole that replaces the one before.  The cursor belongs to a
+row's key, not to its place, and keeps its line on the screen.  Many rows are
+filtered and sorted in a thread, and shown once they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.strip import Strip
+from textual.worker import get_current_worker
 
-from tui.filters import Fields, Wanted, parse
+from tui.filters import Wanted, parse
 from tui.look import Look
 from tui.text import Line, Span, heading, padded, strip
 from tui.widgets.lines import Lines
+from tui.widgets.rows import MANY, Made, Plan, Row, Rows, Shown, arranged
 
 
 class Column(NamedTuple):
@@ -28,14 +32,6 @@ class Column(NamedTuple):
     least: int = 0
 
 
-class Row(NamedTuple):
-    """One row: what it is (`key`), its cells in the order of the columns, and what a filter may ask of it."""
-
-    key: str
-    cells: tuple[Span, ...]
-    fields: Fields
-
-
 class Table(Lines):
     """Rows below a heading that says what they are, how many, and what is filtered or sorted."""
 
@@ -44,14 +40,21 @@ class Table(Lines):
         Binding("S", "reverse", "reverse", id="table.reverse", show=False),
     ]
 
+    class Arranged(Message):
+        """A thread has put the rows in order."""
+
+        def __init__(self, shown: Shown) -> None:
+            super().__init__()
+            self.shown = shown
+
     def __init__(self, title: str, columns: Sequence[Column], id: str | None = None, empty: str = "none") -> None:
         super().__init__(id=id)
         self.title = title
         self.note = ""
         self.empty = empty
         self.columns = tuple(columns)
-        self.rows: tuple[Row, ...] = ()
-        self._all: tuple[Row, ...] = ()
+        self.rows = Shown(Made(()), ())
+        self._all: Rows = Made(())
         self.asked = ""
         self._wanted: Wanted | None = None
         self._sorted: str | None = None
@@ -65,13 +68,18 @@ class Table(Lines):
     @property
     def key(self) -> str | None:
         """The key of the row under the cursor."""
-        return self.rows[self.cursor].key if self.cursor < len(self.rows) else None
+        return self.rows.key(self.cursor) if self.cursor < len(self.rows) else None
 
-    def put(self, rows: Sequence[Row], columns: Sequence[Column] | None = None) -> None:
+    @property
+    def number(self) -> int | None:
+        """The number of the row under the cursor among all that were put."""
+        return self.rows.order[self.cursor] if self.cursor < len(self.rows) else None
+
+    def put(self, rows: Sequence[Row] | Rows, columns: Sequence[Column] | None = None) -> None:
         """Replace all rows; the cursor stays on its key, and on its line of the screen."""
         if columns is not None:
             self.columns = tuple(columns)
-        self._all = tuple(rows)
+        self._all = Made(rows) if isinstance(rows, Sequence) else rows
         self._arrange()
 
     def ask(self, text: str) -> None:
@@ -86,7 +94,7 @@ class Table(Lines):
 
     def go_to(self, key: str) -> bool:
         """Put the cursor on the row with this key; false if there is none."""
-        place = next((place for place, row in enumerate(self.rows) if row.key == key), None)
+        place = self.rows.place(key)
         if place is not None:
             self.go(place)
         return place is not None
@@ -104,16 +112,29 @@ class Table(Lines):
         self._arrange()
 
     def _arrange(self) -> None:
+        rows, plan = self._all, Plan(self._wanted, self._sorted, self._reversed)
+        if len(rows) < MANY or not self.is_mounted:
+            self._take(arranged(rows, plan))
+            return
+
+        def arrange() -> None:
+            shown = arranged(rows, plan)
+            if not get_current_worker().is_cancelled:
+                self.post_message(self.Arranged(shown))
+
+        self.run_worker(arrange, thread=True, exclusive=True, group="arrange")
+
+    def on_table_arranged(self, message: Table.Arranged) -> None:
+        """Show what a thread has put in order, unless something newer is on its way."""
+        message.stop()
+        if message.shown.rows is self._all:
+            self._take(message.shown)
+
+    def _take(self, shown: Shown) -> None:
         key, line = self.key, self.cursor - self.top
-        wanted, by = self._wanted, self._sorted
-        rows = [row for row in self._all if wanted is None or wanted(row.fields)]
-        if by is not None:
-            rows.sort(key=lambda row: _sort_key(row.fields, by))
-        if self._reversed:
-            rows.reverse()
-        self.rows = tuple(rows)
-        place = next((place for place, row in enumerate(self.rows) if row.key == key), None)
-        self.cursor = max(0, min(self.cursor, len(rows) - 1)) if place is None else place
+        self.rows = shown
+        place = shown.place(key)
+        self.cursor = max(0, min(self.cursor, len(shown) - 1)) if place is None else place
         if self.is_mounted:
             self.top = max(0, self.cursor - line)
             self.keep()
@@ -132,7 +153,7 @@ class Table(Lines):
         if shown > self.room_below(2):
             notes.append(f"at {self.cursor + 1:,}")
         title = heading(self.title, "  ".join(filter(None, notes)), width, self.look, self.has_focus)
-        if not self.rows:
+        if not shown:
             hidden = f"none of {whole:,} passes the filter; / and Enter shows all" if whole else self.empty
             return [title, (("faint", f"   {hidden}"),)]
         names = self._line([("faint", column.title) for column in self.columns], width, self.look, " ")
@@ -144,7 +165,7 @@ class Table(Lines):
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
         """Return the lines that all rows and the heading take."""
-        return max(1, len(self.rows)) + (2 if self.rows else 1)
+        return max(1, len(self.rows)) + (2 if len(self.rows) else 1)
 
     def draw(self, index: int, width: int, mark: str) -> Strip:
         """Return one row."""
@@ -165,13 +186,3 @@ class Table(Lines):
             size = column.width or max(4, (width - fixed) // flexible - 1)
             spans += [("", " "), (names, padded(text, size, look, column.right))]
         return tuple(spans)
-
-
-def _sort_key(fields: Mapping[str, object], name: str) -> tuple[int, float, str]:
-    """Numbers by size, words by alphabet, the unknown last."""
-    value = fields.get(name)
-    if value is None:
-        return 2, 0.0, ""
-    if isinstance(value, (int, float)):
-        return 0, float(value), ""
-    return 1, 0.0, str(value).lower()

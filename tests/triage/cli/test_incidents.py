@@ -167,3 +167,25 @@ def test_a_reason_is_shown_without_its_control_characters(run: Run, run_with_nod
     assert 0 == shown.returncode
     assert "\x1b" not in shown.stdout
     assert "[2Jb" in shown.stdout
+
+
+def test_a_disputed_verdict_is_counted_against_its_rule(run: Run, run_with_node: Run, tmp_path: Path) -> None:
+    state = tmp_path / "s"
+    check(run_with_node, state, LOST)
+
+    bare = run("incidents", "dispute", FINGERPRINT, "--state-dir", str(state))
+    disputed = run(
+        "incidents", "dispute", FINGERPRINT, "--was", "driver.module", "--reason", "gone with the new driver",
+        "--state-dir", str(state),
+    )  # fmt: skip
+    shown = run("incidents", "show", FINGERPRINT, "--state-dir", str(state))
+    counted = run("rules", "evaluate", "--history", str(state), "--format", "json")
+    nothing = run("rules", "evaluate")
+
+    assert [2, 0, 0, 0, 2] == [done.returncode for done in (bare, disputed, shown, counted, nothing)]
+    assert "say why" in bare.stderr
+    assert "was driver.module: gone with the new driver" in " ".join(shown.stdout.split())
+    (rule,) = json.loads(counted.stdout)["disputed"]
+    assert (FINGERPRINT, 1, 1) == (rule["rule"], rule["incidents"], rule["disputed"])
+    assert [("driver.module", "gone with the new driver")] == [(said["was"], said["reason"]) for said in rule["said"]]
+    assert "labelled incidents, or --history" in nothing.stderr

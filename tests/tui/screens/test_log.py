@@ -220,3 +220,28 @@ def test_the_whole_of_a_long_line_is_shown_when_asked(drive: Drive, log: Path) -
         assert "the end" in text_of(app)
 
     drive(story)
+
+
+def test_all_logs_are_shown_by_time_with_the_evidence_marked_and_one_again(drive: Drive, tmp_path: Path) -> None:
+    other = tmp_path / "bmc.log"
+    other.write_text("2026-08-22T14:02:30.500+00:00 bmc sel[1]: PSU 2 lost its input\n")
+
+    async def story(app: TriageApp, pilot: Pilot[None]) -> None:
+        assert app.snapshot is not None
+        app.snapshot = app.snapshot._replace(logs=(*app.snapshot.logs, LogText("bmc", str(other))))
+        app.open_log_of(app.facts.incidents[0] if app.facts else None)
+        await until(app, pilot, lambda: isinstance(app.screen, LogScreen) and app.screen.view.signals is not None)
+        screen = app.screen
+        assert isinstance(screen, LogScreen)
+        await pilot.press("B")
+        await until(app, pilot, lambda: "sel: PSU 2 lost its input" in text_of(app))
+        shown = text_of(app).splitlines()
+        (lost,) = [n for n, line in enumerate(shown) if "PSU 2" in line]
+        assert "[3]" in shown[lost - 1]
+        assert "T " in shown[lost + 1]
+        assert "14:02:31.000 NVRM: Xid (PCI:0000:4e:00): 79" in shown[lost + 1]
+        assert not list(Path("/tmp").glob("gpu-triage-merged-*")) or not Path(screen.log_text.path).exists()
+        await pilot.press("b")
+        await until(app, pilot, lambda: "PSU" not in text_of(app))
+
+    drive(story)

@@ -1,0 +1,292 @@
+"""The picture of a fleet at one moment: a row for each node, each kind of incident and each pattern, ready to draw.
+
+It stands in one SQLite file that a sweep replaces in one transaction and that
+stays for the next time the screens are opened.  Only what a list shows is held
+in memory; what a node says in full is fetched when somebody looks at it.  The
+file is a cache: whatever is wrong with it, it is made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import stat
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from triage import kept
+
+Json = dict[str, Any]
+
+VERSION = 1
+"""Of the tables and rows below; a file of another one is made anew."""
+STALE = 3 * 3600.0
+"""Seconds that a node's answer may be older than the newest one of the fleet before it is called stale."""
+STATES = ("critical", "warning", "unread", "unknown", "ok")
+"""How a node can stand, worst first; `unread` is one whose answer could not be read."""
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS about(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS answer(path TEXT PRIMARY KEY, stamp TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS row(kind TEXT, place INTEGER, body TEXT NOT NULL, detail BLOB, PRIMARY KEY(kind, place))
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS detail(node TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+"""
+_MOST_ROWS = 1_000_000
+
+
+class NodeRow(NamedTuple):
+    """One node.  `gpus` has a letter for each GPU: `C` critical, `w` warning, `.` well, `?` not known."""
+
+    node: str
+    state: str
+    at: float | None
+    incidents: int
+    what: str
+    rule: str
+    verdict: str
+    sure: float | None
+    gpus: str
+    driver: str | None
+    rack: str | None
+
+    @property
+    def bad(self) -> int:
+        """How many of its GPUs have an open incident or were lost."""
+        return self.gpus.count("C") + self.gpus.count("w")
+
+
+class GroupRow(NamedTuple):
+    """Incidents that are one to whoever has to act: the same rule, verdict and state, on `nodes` (folded)."""
+
+    key: str
+    severity: str
+    state: str
+    title: str
+    rule: str
+    family: str
+    leaf: str | None
+    lead: str
+    sure: float | None
+    words: str
+    nodes: str
+    gpu: str | None
+    count: int  # type: ignore[assignment]  # shadows tuple.count
+    wide: int
+    first: float | None
+    last: float | None
+    why: str
+    do: str
+    risk: str
+    owner: str
+
+
+class Said(NamedTuple):
+    """What the nodes together say of one rule's fault; `doubt` names what it cannot be told from."""
+
+    rule: str
+    of: str
+    value: str
+    says: str
+    lift: float | None
+    chance: float | None
+    affected: int
+    doubt: str
+
+
+class Counts(NamedTuple):
+    """How many nodes stand how (`stale` among them too), how many GPUs there are and how many of them are bad."""
+
+    states: Mapping[str, int]
+    gpus: int
+    bad: int
+
+
+class Picture(NamedTuple):
+    """A fleet at one moment; `nodes` worst first.  `path` is the file with the rest."""
+
+    path: Path
+    made_at: float
+    newest: float | None
+    complete: bool
+    nodes: tuple[NodeRow, ...]
+    groups: tuple[GroupRow, ...]
+    said: tuple[Said, ...]
+    map: str
+    notices: tuple[str, ...]
+    counts: Counts
+
+    def stale(self, row: NodeRow) -> bool:
+        """Return whether a node's answer is much older than the newest one."""
+        return row.at is not None and self.newest is not None and self.newest - row.at > STALE
+
+    def detail(self, node: str) -> Json | None:
+        """Return all that is known of a node: `report`, `at` and the `paths` it was read from; None if it is gone."""
+        with _opened(self.path) as db:
+            found = db.execute("SELECT body FROM detail WHERE node = ?", (node,)).fetchone()
+        return None if found is None else _unpacked(found[0])
+
+    def example(self, group: GroupRow) -> Json | None:
+        """Return one incident of a group as a report has it."""
+        place = next((place for place, each in enumerate(self.groups) if each.key == group.key), None)
+        with _opened(self.path) as db:
+            found = db.execute("SELECT detail FROM row WHERE kind = 'group' AND place = ?", (place,)).fetchone()
+        return None if found is None or found[0] is None else _unpacked(found[0])
+
+
+def named(family: str, leaf: str | None, lead: str) -> str:
+    """Return a verdict in one word, in brackets what is only ahead."""
+    if family != "undetermined":
+        return leaf or family
+    return "UNDETERMINED" if lead == family else f"({lead}?)"
+
+
+def load(path: Path) -> Picture | None:
+    """Return the picture in a file, None if it holds none that can be trusted; for a thread, as it takes a moment."""
+    try:
+        if not _trusted(path):
+            return None
+        with _opened(path) as db:
+            db.execute("BEGIN")  # one moment of the file, whoever writes meanwhile
+            about = dict(db.execute("SELECT name, value FROM about"))
+            if about.get("version") != str(VERSION):
+                return None
+            nodes = tuple(NodeRow(*each) for each in _rows(db, "node"))
+            groups = tuple(GroupRow(*each) for each in _rows(db, "group"))
+            said = tuple(Said(*each) for each in _rows(db, "said"))
+        told = json.loads(about["told"])
+        seen = Picture(path, told["made_at"], told["newest"], told["complete"], nodes, groups, said, told["map"],
+                       tuple(told["notices"]), Counts({}, 0, 0))  # fmt: skip
+        return seen._replace(counts=_counts(seen))
+    except (sqlite3.Error, OSError, ValueError, TypeError, KeyError, zlib.error):
+        return None
+
+
+def _counts(picture: Picture) -> Counts:
+    found = dict.fromkeys((*STATES, "stale"), 0)
+    for row in picture.nodes:
+        found[row.state] += 1
+        found["stale"] += picture.stale(row)
+    return Counts(found, sum(len(row.gpus) for row in picture.nodes), sum(row.bad for row in picture.nodes))
+
+
+def answers(path: Path, rules: str) -> dict[str, tuple[str, bytes]]:
+    """Return by path the stamp and the packed answer of each capture that was read by these rules."""
+    try:
+        if not _trusted(path):
+            return {}
+        with _opened(path) as db:
+            about = dict(db.execute("SELECT name, value FROM about"))
+            if about.get("version") != str(VERSION) or about.get("rules") != rules:
+                return {}
+            return {name: (stamp, body) for name, stamp, body in db.execute("SELECT path, stamp, body FROM answer")}
+    except (sqlite3.Error, OSError):
+        return {}
+
+
+def write(
+    path: Path,
+    *,
+    rules: str,
+    told: Mapping[str, Any],
+    read: Iterable[tuple[str, str, bytes]],
+    nodes: Iterable[NodeRow],
+    groups: Iterable[tuple[GroupRow, Json]],
+    said: Iterable[Said],
+    details: Iterable[tuple[str, Json]],
+) -> None:
+    """Replace the picture in a file; a file that cannot be used is removed first.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    try:
+        if os.path.lexists(path) and not _trusted(path):
+            _remove(path)
+        _write(path, rules, told, read, nodes, groups, said, details)
+    except sqlite3.DatabaseError:
+        _remove(path)
+        try:
+            _write(path, rules, told, read, nodes, groups, said, details)
+        except sqlite3.Error as error:
+            raise OSError(f"{path}: {error}") from error
+
+
+def _remove(path: Path) -> None:
+    for ending in ("", "-wal", "-shm", "-journal"):
+        Path(f"{path}{ending}").unlink(missing_ok=True)
+
+
+def _write(path: Path, rules: str, told: Mapping[str, Any], read: Iterable[tuple[str, str, bytes]],
+           nodes: Iterable[NodeRow], groups: Iterable[tuple[GroupRow, Json]], said: Iterable[Said],
+           details: Iterable[tuple[str, Json]]) -> None:  # fmt: skip
+    if not path.exists():
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+    with _opened(path, writing=True) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.executescript(_TABLES)
+        db.execute("BEGIN IMMEDIATE")
+        for table in ("about", "row", "detail", "answer"):
+            db.execute(f"DELETE FROM {table}")
+        db.executemany("INSERT INTO answer VALUES(?, ?, ?)", read)
+        row = "INSERT INTO row VALUES(?, ?, ?, ?)"
+        db.executemany(row, (("node", place, _json(each), None) for place, each in enumerate(nodes)))
+        db.executemany(row, (("group", place, _json(each), packed(of)) for place, (each, of) in enumerate(groups)))
+        db.executemany(row, (("said", place, _json(each), None) for place, each in enumerate(said)))
+        db.executemany("INSERT INTO detail VALUES(?, ?)", ((node, packed(body)) for node, body in details))
+        about = (("version", str(VERSION)), ("rules", rules), ("told", _json(told)))
+        db.executemany("INSERT INTO about VALUES(?, ?)", about)
+        db.execute("COMMIT")
+
+
+def packed(value: Any) -> bytes:
+    """Return a JSON value in few bytes."""
+    return zlib.compress(_json(value).encode("utf-8", "replace"), 1)
+
+
+def _unpacked(body: bytes) -> Any:
+    return json.loads(zlib.decompress(body))
+
+
+def unpacked(body: bytes) -> Any:
+    """Return the value that `packed` packed.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        return _unpacked(body)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+
+
+def _rows(db: sqlite3.Connection, kind: str) -> Iterator[Sequence[Any]]:
+    found = db.execute("SELECT body FROM row WHERE kind = ? ORDER BY place LIMIT ?", (kind, _MOST_ROWS))
+    return (json.loads(body) for (body,) in found)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+@contextmanager
+def _opened(path: Path, writing: bool = False) -> Iterator[sqlite3.Connection]:
+    db = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=rw", uri=True, timeout=5.0, isolation_level=None)
+    try:
+        if not writing:
+            db.execute("PRAGMA query_only = ON")
+        yield db
+    finally:
+        db.close()
+
+
+def _trusted(path: Path) -> bool:
+    """Whether the file and its folder are this user's, and nobody else may write either."""
+    status = os.lstat(path)
+    return stat.S_ISREG(status.st_mode) and kept.own(status) and kept.own(os.stat(path.parent))

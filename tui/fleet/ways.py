@@ -1,0 +1,129 @@
+"""From the fleet to a node and back: what is shown of it at once, and what reading it anew adds."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+
+from textual.message import Message
+
+from tui.facts import Facts
+from tui.fleet.picture import STALE, Picture
+from tui.fleet.source import FleetSource, node_snapshot
+from tui.screens.fleet import FleetScreen, NodeOfFleetScreen
+from tui.source import Failed, Snapshot, Source
+from tui.text import Span
+from tui.ways import Ways
+from tui.words import clock, moment
+
+
+class NodeRead(Message):
+    """A node's captures were read anew."""
+
+    def __init__(self, node: str, value: Snapshot | Failed) -> None:
+        super().__init__()
+        self.node = node
+        self.value = value
+
+
+class FleetWays(Ways):
+    """Holds the fleet's picture and the node of it that is looked at."""
+
+    source: Source
+    now: Callable[[], float]
+    failed: str
+    picture: Picture | None = None
+    snapshot: Snapshot | None = None
+    facts: Facts | None = None
+    node: str | None = None
+    _read: Snapshot | None = None
+    _left: threading.Event | None = None
+
+    @property
+    def fleet(self) -> FleetSource | None:
+        """The source, if it is one of many nodes."""
+        return self.source if isinstance(self.source, FleetSource) else None
+
+    def open_node(self, node: str, rule: str = "") -> None:
+        """Open a node at the incident of a rule: at once as the fleet sees it, then with its counters and logs."""
+        source = self.fleet
+        if source is None:
+            self.say("this is one node; a fleet is a folder with a capture for each: gpu-triage tui FOLDER")
+            return
+        self.leave_node()
+        paths = self._see(node)
+        if paths is None:
+            self.say(f"no node '{node}' in this fleet; / filters the list")
+            self.leave_node()
+            return
+        self.push_screen(NodeOfFleetScreen(node, rule))
+        left = self._left = threading.Event()
+
+        def read() -> None:
+            value = source.read(paths, left)
+            if not left.is_set():
+                self.post_message(NodeRead(node, value))
+
+        threading.Thread(target=read, name="node", daemon=True).start()
+
+    def on_node_read(self, message: NodeRead) -> None:
+        """Add what reading the node said, if it is still looked at."""
+        if message.node != self.node:
+            return
+        if isinstance(message.value, Failed):
+            self.say(f"{message.node} could not be read again: {message.value.reason}")
+            return
+        self._read = message.value
+        self._see(message.node)
+        self.draw_again()
+
+    def leave_node(self) -> None:
+        """Forget the node; whatever still reads it ends."""
+        if self._left is not None:
+            self._left.set()
+        self.node = self.snapshot = self.facts = self._read = self._left = None
+
+    def take(self, picture: Picture) -> None:
+        """Take a new picture, and what it says of the node that is looked at."""
+        self.picture = picture
+        if self.node is not None:
+            self._see(self.node)
+
+    def _see(self, node: str) -> list[str] | None:
+        """Take what the picture says of a node; return the paths that it was read from, None if it is not there."""
+        try:
+            detail = None if self.picture is None else self.picture.detail(node)
+        except (sqlite3.Error, OSError, ValueError):
+            detail = None
+        if detail is None:
+            return None
+        self.node = node
+        self.snapshot, self.facts = node_snapshot(detail, self._read)
+        return list(detail["paths"])
+
+    def fleet_age(self, width: int) -> list[Span]:
+        """Return how old the newest answer of the fleet is, or that of the node that is looked at."""
+        words: list[Span] = [("strong", "FAILED ")] if self.failed else []
+        if self.picture is None:
+            return words or [("", "no data yet")]
+        if self.fleet is not None and self.fleet.reading:
+            words.append(("faint", f"{self.fleet.reading}  "))
+        if self.fleet is not None and self.fleet.until is not None:
+            words.append(("strong", f"AS OF {clock(self.fleet.until, day=True)}Z  "))
+        newest = self.picture.newest
+        at = newest if self.node is None else self.snapshot.at if self.snapshot is not None else None
+        if not at:
+            return [*words, ("unknown", "of unknown age")]
+        if newest is not None and newest - at > STALE:
+            words.append(("unknown strong", "STALE "))
+        old, said = self.now() - at, "newest " if self.node is None and width >= 100 else ""
+        return [*words, ("", f"{said}{moment(at, old, width >= 100)}")]
+
+    def draw_again(self) -> None:
+        """Draw the screen that is looked at with the facts as they are now."""
+        raise NotImplementedError
+
+    def first_screen(self) -> FleetScreen:
+        """Return the screen that a fleet opens with."""
+        return FleetScreen()

@@ -1,0 +1,106 @@
+"""How a reading went: in the sweeps since the screens were opened, and in the history of this machine before that."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from probes.model import Missing, Reading
+from probes.moment import moment
+from triage.history.counters import LEVEL, kind
+from triage.history.place import Unavailable
+from triage.history.store import FILE, open_store, said
+from tui.look import Look
+
+MOST = 240
+"""Sweeps that are remembered: an hour at the usual pace."""
+WEEK = 7 * 86400.0
+_FINE = "▁▂▃▄▅▆▇█"
+_ASCII = "_.:-=+*#"
+
+Point = tuple[float, "float | None"]
+"""When, in UTC epoch seconds, and the value; None where it was not known."""
+
+
+class Trend:
+    """The readings of the last sweeps, by GPU and name."""
+
+    def __init__(self) -> None:
+        self._sweeps: deque[tuple[float, dict[tuple[str, str], float | None]]] = deque(maxlen=MOST)
+
+    def add(self, at: float, readings: Iterable[Reading]) -> None:
+        """Remember a sweep; the same one again counts once."""
+        if self._sweeps and self._sweeps[-1][0] >= at:
+            return
+        values = {(key(reading), reading.name): number(reading) for reading in readings if reading.entity.kind == "gpu"}
+        if values:
+            self._sweeps.append((at, values))
+
+    def of(self, gpu: str, name: str) -> list[Point]:
+        """Return how a reading went, oldest first."""
+        return [(at, values.get((gpu, name))) for at, values in self._sweeps]
+
+
+def key(reading: Reading) -> str:
+    """Return what a GPU is known by here: as `tui.facts.Gpu.key`."""
+    entity = reading.entity
+    return entity.pci or entity.uuid or entity.serial or f"#{entity.index}"
+
+
+def number(reading: Reading) -> float | None:
+    """Return a reading as a number, None if it is none or not known."""
+    value = reading.value
+    if isinstance(value, (Missing, str)):
+        return None
+    return float(value)
+
+
+def remembered(directory: Path, subject: str, now: float) -> dict[str, list[Point]]:
+    """Return how the counters of a GPU went in the last week, by the history; nothing where there is none.
+
+    Of what counts the increase from point to point is told, else the value.
+    """
+    if not (directory / FILE).exists():
+        return {}
+    asked = (
+        "SELECT series.name, sweep.at, run.value, run.total FROM run JOIN series ON series.id = run.series"
+        " JOIN sweep ON sweep.seq IN (run.first, run.last) WHERE series.subject = ? AND sweep.at > ? ORDER BY sweep.seq"
+    )
+    try:
+        with open_store(directory, now=moment().at, patience=0.5, create=False) as store, said():
+            found = store.db.execute(asked, (subject, now - WEEK)).fetchall()
+    except Unavailable:
+        return {}
+    course: dict[str, list[Point]] = {}
+    before: dict[str, float] = {}
+    for name, at, value, total in found:
+        level = kind(name) == LEVEL
+        course.setdefault(name, []).append((at, value if level else total - before.get(name, total)))
+        before[name] = total
+    return course
+
+
+def spark(points: Sequence[Point], width: int, look: Look) -> str:
+    """Return a line of at most `width` signs, the highest of each stretch of time; `?` where nothing was known."""
+    if not points:
+        return ""
+    known = [value for _, value in points if value is not None]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    start, span = points[0][0], max(points[-1][0] - points[0][0], 1e-9)
+    columns = min(width, len(points)) if len(points) < width else width
+    buckets: list[list[float | None]] = [[] for _ in range(columns)]
+    for at, value in points:
+        buckets[min(columns - 1, int((at - start) / span * columns))].append(value)
+    signs = _ASCII if look.ascii_only else _FINE
+    line = ""
+    for values in buckets:
+        numbers = [value for value in values if value is not None]
+        if not values:
+            line += line[-1:] if line[-1:] not in ("", "?") else " "
+        elif not numbers:
+            line += "?"
+        else:
+            share = 0.0 if high == low else (max(numbers) - low) / (high - low)
+            line += signs[min(len(signs) - 1, int(share * len(signs)))]
+    return line
