@@ -18,7 +18,7 @@ from typing import NamedTuple, Optional
 
 from probes import bounded
 from probes.model import NODE, NOT_SUPPORTED, TIMED_OUT, Entity, Missing, Reading, Source, Value
-from probes.nvml_calls import CPER, NODE_CALLS, OWED
+from probes.nvml_calls import CPER, CPER_CALL, NODE_CALLS, OWED
 from probes.nvml_process import GRACE, called, end, left_over, remedy, start
 from probes.stuck import Stuck
 
@@ -32,9 +32,13 @@ _MAX_LINE = 1 << 20
 _CHILD = "probes.nvml_child"
 _GATHER = 0.004
 _RESPONSIVE = "gpu.responsive"
+# What a call may do that is told as a fault of its GPU; a child that an operator or the kernel killed tells nothing.
+_FAULTS = (TIMED_OUT, *(f"error:{name}" for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE")))
 NOT_REACHED = "error:not-reached"  # time was up, or NVML gone, before this GPU's turn came; it is not accused
 
 _UNKNOWN = Missing(NOT_SUPPORTED)
+# What the node is asked and can do without, and the readings that come of it.
+_OF_NODE = {**{function: call.outs for call in NODE_CALLS for function, _ in call.ways}, CPER_CALL: (CPER,)}
 
 
 class _Gpu(NamedTuple):
@@ -118,7 +122,8 @@ def sweep(
 
     Every GPU that NVML lists is among the entities and owes every reading of
     `probes.nvml_calls.OWED`: what it did not give is `Missing` with the reason.
-    A GPU that did not answer has `gpu.responsive` missing, and the call that
+    The source counts as readable only if each of them answered or is told to be
+    at fault.  A GPU that did not answer has `gpu.responsive` missing, and the call that
     hung or crashed as `nvml.<function>`.  `library_env` is added to the child's
     environment.  `state_dir` (a directory that need not exist) remembers
     children that could not be killed, so that no other joins them.  `started`
@@ -131,13 +136,13 @@ def sweep(
     heard = _Heard()
     notes: list[str] = []
     failed: dict[int, str] = {}
+    without: set[str] = set()  # functions of the node that are not asked again
     while True:
         heard.start()
-        skip = sorted(heard.done | set(failed))
+        skip = [*map(str, sorted(heard.done | set(failed))), *sorted(without)]
         try:
             if started is None:
-                words = [str(index) for index in skip]
-                process = start(_CHILD, words, until - time.monotonic(), library_env, state_dir, notes)
+                process = start(_CHILD, skip, until - time.monotonic(), library_env, state_dir, notes)
             else:
                 process = started.process
         except OSError as failure:
@@ -146,8 +151,16 @@ def sweep(
         started = None
         ending = _ask(process, heard, until, state_dir, notes)
         index, function = heard.asking
-        if ending.why is None or not ending.blame or index is None:
+        if ending.why is None or not ending.blame:
             break
+        if index is None:
+            if heard.count is None or function not in _OF_NODE or function in without:
+                break
+            without.add(function)
+            for out in _OF_NODE[function]:
+                heard.node[out.name] = (Missing(ending.why), out.unit, time.time())
+            notes.append(f"NVML {_did(ending.why)} in {function}, which was left out")
+            continue
         failed[index] = ending.why
         gpu = heard.gpu(index)
         for name, unit in ((f"nvml.{function}", "text"), (_RESPONSIVE, "flag")):
@@ -205,20 +218,35 @@ def _conclude(
     for index in range(heard.count or 0):
         readings += _owed(heard.gpu(index), index in heard.done, Missing(failed.get(index, NOT_REACHED)), now)
     entities = [heard.gpu(index).entity for index in range(heard.count or 0)]
+    unread = [index for index in range(heard.count or 0) if _unread(heard, failed, index)]
+    notes += [f"{called(heard.gpu(index).entity)} could not be opened ({why})" for index, why in _unopened(heard)]
     if notes:
         reason = "; ".join([reason, *notes] if reason else notes)
     version = heard.node.get("nvml.version")
     origin = f"libnvidia-ml.so.1 {version[0]}" if version and isinstance(version[0], str) else "libnvidia-ml.so.1"
-    readable = heard.count is not None
+    readable = heard.count is not None and not unread
     return readings, entities, [Source("nvml", origin, readable, started, now, len(readings), reason=reason)]
+
+
+def _unopened(heard: _Heard) -> list[tuple[int, str]]:
+    """The GPUs that NVML lists but could not open, and why; one that is lost is told by its state."""
+    states = ((index, heard.gpu(index).values.get("gpu.state", (None,))[0]) for index in sorted(heard.done))
+    return [(index, state.reason) for index, state in states if isinstance(state, Missing)]
+
+
+def _unread(heard: _Heard, failed: Mapping[int, str], index: int) -> bool:
+    """Whether so little is known of a GPU that nobody may say that it is well."""
+    if index in heard.done:
+        return isinstance(heard.gpu(index).values.get("gpu.state", (_UNKNOWN,))[0], Missing)
+    return failed.get(index) not in _FAULTS
 
 
 def _owed(gpu: _Gpu, done: bool, otherwise: Missing, now: float) -> list[Reading]:
     """All readings of one GPU: those it owes first, then what else it said."""
     values = dict(gpu.values)
     if done:
-        values.setdefault(_RESPONSIVE, (True, "flag", now))
         state = values.get("gpu.state", (otherwise,))[0]
+        values.setdefault(_RESPONSIVE, (state if isinstance(state, Missing) else True, "flag", now))
         if isinstance(state, Missing):
             otherwise = state
         elif state != "ok":

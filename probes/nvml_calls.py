@@ -229,15 +229,19 @@ CALLS: tuple[Call, ...] = (
     ),
     _simple("nvmlDeviceGetMarginTemperature", "gpu.temperature.margin", "celsius", limits=MARGIN),
     Call(
-        ways("nvmlDeviceGetThermalSettings"),
-        (Out("gpu.temperature.sensor", "celsius", pick=(0, "currentTemp"), limits=CELSIUS),),
+        # a structure of its own for each question: the bindings keep theirs, with what the last GPU said
+        (("nvmlDeviceGetThermalSettings", "c_nvmlGpuThermalSettings_t"),),
+        (Out("gpu.temperature.sensor", "celsius", ("sensor", 0, "currentTemp"), limits=CELSIUS, needs="count"),),
         (0,),
     ),
     _simple("nvmlDeviceGetPowerUsage", "gpu.power", "watts", scale=1e-3, limits=WATTS),
     _simple("nvmlDeviceGetEnforcedPowerLimit", "gpu.power.limit", "watts", scale=1e-3, limits=WATTS),
     Call(ways("nvmlDeviceGetPowerSource"), (Out("gpu.power.source", "text", words=POWER_SOURCE),)),
     _simple("nvmlDeviceGetPerformanceState", "gpu.performance-state", "count", limits=(0.0, 15.0)),
-    Call(ways("nvmlDeviceGetClkMonStatus"), (Out("gpu.clock.fault", "flag", pick="bGlobalStatus"),)),
+    Call(
+        (("nvmlDeviceGetClkMonStatus", "nvmlClkMonStatus_t"),),
+        (Out("gpu.clock.fault", "flag", pick="bGlobalStatus"),),
+    ),
     _simple("nvmlDeviceGetNumFans", "gpu.fans", "count", limits=(0.0, 16.0)),
     _simple("nvmlDeviceGetFanSpeedRPM", "gpu.fan.rpm", "rpm", limits=(0.0, 100_000.0)),
     _simple("nvmlDeviceGetClockInfo", "gpu.clock.sm", "hertz", "NVML_CLOCK_SM", scale=1_000_000),
@@ -353,6 +357,7 @@ NODE_CALLS: tuple[Call, ...] = (
 )
 # Asked apart, because it wants to be told what is asked for: the bytes of platform error records that wait.
 CPER = Out("nvml.error-records", "bytes", pick="bufferSize")
+CPER_CALL = "nvmlSystemGetCPER_v1"
 
 # Every reading a GPU owes, in order; a GPU that does not answer owes them still.
 OWED: tuple[tuple[str, str], ...] = tuple(

@@ -37,6 +37,11 @@ _REMEDIES = {
         "libnvidia-ml.so.1 was not found; install the NVIDIA driver's libraries",
     ),
     "NO_PERMISSION": ("no-permission", "the driver refused access; run as root or give access to /dev/nvidia*"),
+    "NOT_SUPPORTED": (
+        "library-incomplete",
+        "libnvidia-ml.so.1 lacks what every driver since 2018 has: it is too old, or not NVIDIA's; "
+        "see where it comes from: ldconfig -p | grep nvidia-ml",
+    ),
     "BINDINGS_NOT_INSTALLED": ("bindings-not-installed", "the Python module pynvml is missing; install nvidia-ml-py"),
     "UNKNOWN": (
         "unknown",

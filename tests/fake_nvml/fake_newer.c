@@ -134,7 +134,9 @@ API nvmlDeviceGetThermalSettings(nvmlDevice_t device, unsigned int sensor, nvmlT
     DEVICE(device);
     (void)sensor;
     memset(out, 0, sizeof *out);
-    out->count = 1;
+    out->count = (unsigned int)number_of(gpu, "thermal.sensors", 1);
+    if (!out->count)
+        return SUCCESS;
     out->sensor[0].target = 1;
     return give_uint(act, gpu, "temperature", 38, (unsigned int *)&out->sensor[0].now);
 }

@@ -19,7 +19,7 @@
  *
  * Later lines win, a named GPU beats `*`, a named function beats `*`.  A
  * behaviour is words: an error's name without NVML_ERROR_, `delay_ms:N`,
- * `hang` (for ever), `crash` (SIGSEGV), `garbage` (nonsense in the outputs),
+ * `hang` (for ever), `crash` (SIGSEGV), `abort` (SIGABRT), `garbage` (nonsense in the outputs),
  * `block:PATH` (open PATH for writing: on a frozen file system the process
  * stays uninterruptible, as behind a stuck driver), `print:WORD` (write WORD to
  * standard output, as a library should not).

@@ -207,6 +207,8 @@ static struct behaviour behave(int gpu, const char *function)
             fflush(stdout);
         } else if (!strcmp(word, "crash")) {
             *(volatile int *)0 = 0;
+        } else if (!strcmp(word, "abort")) {
+            abort();
         } else if (!strcmp(word, "garbage")) {
             result.garbage = 1;
         } else {
