@@ -50,6 +50,7 @@ from probes.pci import normal_address
 
 MAX_GPUS = 256
 MAX_MIG = 16
+_UNKNOWN = Missing(NOT_SUPPORTED)
 _STATE = Out("gpu.state", "text")
 _GONE = {LOST: "lost", "error:RESET_REQUIRED": "reset-required"}
 MIG_CALLS = (
@@ -58,6 +59,11 @@ MIG_CALLS = (
     ("nvmlDeviceGetComputeInstanceId", "compute-instance", "count"),
     ("nvmlDeviceGetComputeRunningProcesses_v3", "processes", "count"),
 )
+
+
+def _better(value: Answer, known: Missing) -> bool:
+    """Whether an answer says more than that there is none: a value does, or that it exists and was refused."""
+    return not isinstance(value, Missing) or known == _UNKNOWN
 
 
 class _Gpu:
@@ -72,7 +78,8 @@ class _Gpu:
         """Say an answer, unless there is one already that is as good."""
         if isinstance(value, Missing) and value.reason in _GONE:
             self.gone = self.gone or _GONE[value.reason]
-        if out.name not in self.known or (isinstance(self.known[out.name], Missing) and not isinstance(value, Missing)):
+        known = self.known.get(out.name, _UNKNOWN)
+        if out.name not in self.known or (isinstance(known, Missing) and known != value and _better(value, known)):
             self.known[out.name] = value
             self.line.read(self.number, out.name, value, out.unit)
 

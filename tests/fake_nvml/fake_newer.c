@@ -230,7 +230,7 @@ API nvmlSystemGetConfComputeState(nvmlConfComputeSystemState_t *out)
 
 API nvmlSystemGetConfComputeGpusReadyState(unsigned int *out) { ENTER(-1); return give_uint(act, -1, "confidential.ready", 0, out); }
 
-typedef struct { unsigned int mask; char uuid[96]; unsigned long long handle; unsigned char *buffer; unsigned int size; } nvmlGetCPER_t;
+typedef struct { unsigned int mask; char uuid[80]; unsigned long long handle; unsigned char *buffer; unsigned int size; } nvmlGetCPER_t;
 
 /* Answers the question for the size of what waits, which is all that is asked of it. */
 API nvmlSystemGetCPER_v1(nvmlGetCPER_t *out)

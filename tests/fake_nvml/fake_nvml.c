@@ -18,7 +18,8 @@
  *   event = 1 3 8 79                      event number 1: GPU 3, type 8, data 79
  *
  * Later lines win, a named GPU beats `*`, a named function beats `*`.  A
- * behaviour is words: an error's name without NVML_ERROR_, `delay_ms:N`,
+ * behaviour is words: an error's name without NVML_ERROR_, `value:N` (N for
+ * every number and text that the call gives), `delay_ms:N`,
  * `hang` (for ever), `crash` (SIGSEGV), `abort` (SIGABRT), `garbage` (nonsense in the outputs),
  * `block:PATH` (open PATH for writing: on a frozen file system the process
  * stays uninterruptible, as behind a stuck driver), `print:WORD` (write WORD to

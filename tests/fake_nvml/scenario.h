@@ -123,9 +123,16 @@ static int look_up(struct search *search, char *out, size_t size)
     return 0;
 }
 
+/* The number that the call which is being answered gives for all that it tells, if it behaves so. */
+static struct { int have; long long number; } forced;
+
 /* The text of `key` for a GPU (or for the node, gpu < 0), or `otherwise`. */
 static const char *text_of(int gpu, const char *key, const char *otherwise, char *out, size_t size)
 {
+    if (forced.have && strcmp(key, "gpus")) {
+        snprintf(out, size, "%lld", forced.number);
+        return out;
+    }
     char exact[192], any[192];
     struct search search = {.keys = {NULL}};
     if (gpu < 0)
@@ -182,6 +189,7 @@ static struct behaviour behave(int gpu, const char *function)
     int n = 0;
     note_call(function);
     read_scenario();
+    forced.have = 0;
     if (gpu >= 0) {
         snprintf(keys[n++], sizeof keys[0], "gpu.%d.do.%s", gpu, function);
         snprintf(keys[n++], sizeof keys[0], "gpu.%d.do.*", gpu);
@@ -198,6 +206,9 @@ static struct behaviour behave(int gpu, const char *function)
             long ms = strtol(word + 9, NULL, 10);
             struct timespec pause_for = {ms / 1000, ms % 1000 * 1000000L};
             nanosleep(&pause_for, NULL);
+        } else if (!strncmp(word, "value:", 6)) {
+            forced.have = 1;
+            forced.number = strtoll(word + 6, NULL, 0);
         } else if (!strcmp(word, "hang")) {
             forever();
         } else if (!strncmp(word, "block:", 6)) {
