@@ -19,7 +19,7 @@ from typing import NamedTuple, Optional
 from probes import bounded
 from probes.model import NODE, NOT_SUPPORTED, TIMED_OUT, Entity, Missing, Reading, Source, Value
 from probes.nvml_calls import CPER, CPER_CALL, NODE_CALLS, OWED
-from probes.nvml_process import GRACE, called, end, left_over, remedy, start
+from probes.nvml_process import GRACE, asked, called, end, left_over, remedy, start
 from probes.stuck import Stuck
 
 # Seconds one call may take.  Without persistence mode the driver brings a GPU
@@ -62,7 +62,12 @@ class _Heard:
     def start(self) -> None:
         """Another child begins."""
         self.ended = False
-        self.asking: tuple[Optional[int], str] = (None, "start-up")
+        self._asked = b"? start-up"
+
+    @property
+    def asking(self) -> tuple[Optional[int], str]:
+        """Which GPU (None: the node) was asked last, and what."""
+        return asked(self._asked)
 
     def gpu(self, index: int) -> _Gpu:
         return self.gpus.setdefault(index, _Gpu(Entity("gpu", index=index), {}))
@@ -72,10 +77,10 @@ class _Heard:
 
     def take(self, line: bytes) -> bool:
         """Take in one line; true if it opened a new call."""
-        kind, *words = json.loads(line)
-        if kind == "begin":
-            self.asking = (words[0], str(words[1]))
+        if line.startswith(b"?"):  # half of them
+            self._asked = line
             return True
+        kind, *words = json.loads(line)
         if kind == "read":
             index, at, readings = words
             values = self.node if index is None else self.gpu(index).values
@@ -280,14 +285,16 @@ def _listen(process: bounded.Process, heard: _Heard, until: float) -> _Ending:
             time.sleep(_GATHER)  # a child says a line for each call; this process has better to do than wake for each
         errors = (errors + chunk.errors)[-500:]
         *lines, rest = (rest + chunk.output).split(b"\n")
+        opened = False
         try:
             for line in lines:
-                if heard.take(line):
-                    call_until = _call_until(heard.asking[1], until)
+                opened |= heard.take(line)
         except (ValueError, TypeError, KeyError, IndexError):
             return _Ending("error:garbled", True)
         if heard.ended or heard.fatal is not None:
             return _Ending(None)
+        if opened:
+            call_until = _call_until(heard.asking[1], until)
         if len(rest) > _MAX_LINE:
             return _Ending("error:garbled", True)
         if chunk.ended:

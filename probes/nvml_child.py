@@ -4,9 +4,9 @@ A call into a sick driver may hang for ever or kill the caller.  This program
 therefore says what it is about to ask before it asks, and streams each answer
 at once; `probes.nvml` listens, and draws its conclusions when it hears no more.
 
-One JSON array a line on standard output:
+Lines on standard output, `?` or one JSON array each:
 
-    ["begin", gpu, function]              gpu is the index, or null for the node
+    ?gpu function                         asked next; gpu is the index, or nothing for the node
     ["count", n]                          how many GPUs NVML lists
     ["gpu", index, pci, uuid, serial, name]
     ["read", gpu, at, [reading...]]       [name, value, unit], or [place in OWED, value];

@@ -137,6 +137,12 @@ def left_over(state_dir: Optional[Path]) -> list[stuck.Stuck]:
     return found + [stuck.Stuck(pid, time.time(), None, None) for pid in ours]
 
 
+def asked(line: bytes) -> tuple[Optional[int], str]:
+    """Which GPU (None: the node) is asked what, in a child's line that says so."""
+    index, _, function = line[1:].decode("ascii", "replace").partition(" ")
+    return int(index) if index.isdigit() else None, function
+
+
 def called(gpu: Entity) -> str:
     """How messages name a GPU."""
     names = [name for name in (gpu.pci, gpu.uuid) if name]

@@ -6,7 +6,7 @@ that is a recurrence.  A line that is still in the log is not seen again: only
 what is new since the last sweep is.
 """
 
-from __future__ import annotations
+# No postponed annotations here: typing would compile each of them, which is half of what this module takes to load.
 
 import json
 import sqlite3
