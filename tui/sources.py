@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from probes.model import Reading
 from triage.cli.exits import Refused
 from triage.cli.output import reason_of
 from triage.streams import Damaged, blocks
@@ -134,8 +135,11 @@ def _node_snapshot(told: dict[str, Any], spool: Path, took: float) -> Snapshot:
     logs: tuple[LogText, ...] = ()
     if told.get("rows"):
         logs = (LogText(str(told.get("origin")), str(spool), dict(told["rows"])),)
-    readings = tuple(unpack(each) for each in told.get("readings", ()))
-    return Snapshot(report, epoch(report.get("generated_at")) or time.time(), took, readings, logs)
+    return Snapshot(report, epoch(report.get("generated_at")) or time.time(), took, _readings(told), logs)
+
+
+def _readings(told: dict[str, Any]) -> tuple[Reading, ...]:
+    return tuple(unpack(each) for each in told.get("readings", ()))
 
 
 class LogSource:
@@ -165,7 +169,7 @@ class LogSource:
                 yield Failed(told, time.time())
             else:
                 took = time.monotonic() - began
-                yield Snapshot(told["report"], time.time(), took, logs=self.logs)
+                yield Snapshot(told["report"], time.time(), took, _readings(told), self.logs)
             _pause(again, None)
 
 

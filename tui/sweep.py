@@ -47,7 +47,9 @@ def main(words: Sequence[str]) -> None:
         if args.what == "node":
             told = _node(rulebook, now, args.deadline, args.spool)
         else:
-            told = {"report": from_logs(rulebook, args.file, now=now, tz_offset=args.timezone)}
+            read: list[Reading] = []
+            report = from_logs(rulebook, args.file, now=now, tz_offset=args.timezone, readings=read)
+            told = {"report": report, "readings": [pack(reading) for reading in read]}
     except Refused as refused:
         told = {"refused": refused.message}
     json.dump(told, sys.stdout, allow_nan=False)

@@ -60,6 +60,7 @@ def from_logs(
     window: Window | None = None,
     around: int = 0,
     cluster: str | None = None,
+    readings: list[Reading] | None = None,
 ) -> Json:
     """Read logs, captures and bug reports (`-` is standard input) and return what they say.
 
@@ -69,6 +70,7 @@ def from_logs(
     Of logs only the records of the `window` count, if there is one.  With `around` every
     incident gets so many lines before and after those that its evidence rests on.
     With `cluster`, the address of a Dask scheduler, its workers read the files.
+    `readings` is given what counters and states a capture or a bug report holds.
 
     Raises:
         Refused: if that cluster cannot be used.
@@ -126,6 +128,8 @@ def from_logs(
             history=lambda: cast("Past | None", intake.history),
             begin=intake.begin,
         )
+        if readings is not None:
+            readings += intake.readings
     progress.done()
     if records.interrupted:
         notice = f"interrupted: only the first {records.count + intake.passed} records were read"

@@ -19,10 +19,11 @@ def parser() -> Parser:
     """Return the parser of this verb."""
     parsed = Parser(
         "tui",
-        "Open the screens on this node or, with FILE, on what logs or a stored report say. Reads only.",
+        "Open the screens on this node or, with FILE, on what logs, a capture or a stored report say. Reads only.",
         """
 gpu-triage tui
 gpu-triage tui /var/log/kern.log
+gpu-triage tui gpu-triage-node7-20261126T170841Z.tar.gz
 gpu-triage check --format json > report.json; gpu-triage tui report.json
 """,
         "0 done   2 bad arguments, or no terminal",
