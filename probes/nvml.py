@@ -42,10 +42,11 @@ _OF_NODE = {**{function: call.outs for call in NODE_CALLS for function, _ in cal
 
 
 class _Gpu(NamedTuple):
-    """What has been heard of one GPU."""
+    """What has been heard of one GPU; `migs` are the UUIDs and names of its MIG devices."""
 
     entity: Entity
     values: dict[str, tuple[Value, str, float]]
+    migs: dict[int, tuple[Optional[str], Optional[str]]]
 
 
 class _Heard:
@@ -70,7 +71,7 @@ class _Heard:
         return asked(self._asked)
 
     def gpu(self, index: int) -> _Gpu:
-        return self.gpus.setdefault(index, _Gpu(Entity("gpu", index=index), {}))
+        return self.gpus.setdefault(index, _Gpu(Entity("gpu", index=index), {}, {}))
 
     def entity(self, index: Optional[int]) -> Optional[Entity]:
         return None if index is None else self.gpu(index).entity
@@ -90,7 +91,10 @@ class _Heard:
                 values[name] = (value, unit, at)
         elif kind == "gpu":
             index, pci, uuid, serial, name = words
-            self.gpus[index] = _Gpu(Entity("gpu", pci, uuid, serial, index, name), self.gpu(index).values)
+            self.gpus[index] = self.gpu(index)._replace(entity=Entity("gpu", pci, uuid, serial, index, name))
+        elif kind == "mig":
+            gpu, index, uuid, name = words
+            self.gpu(gpu).migs[index] = (uuid, name)
         elif kind == "count":
             self.count = int(words[0])
         elif kind == "done":
@@ -257,7 +261,16 @@ def _owed(gpu: _Gpu, done: bool, otherwise: Missing, now: float) -> list[Reading
         elif state != "ok":
             otherwise = Missing(state if isinstance(state, str) else str(state))
     owed = [_reading(gpu.entity, name, values.pop(name, (otherwise, unit, now))) for name, unit in OWED]
-    return owed + [_reading(gpu.entity, name, value) for name, value in values.items()]
+    return owed + [_more(gpu, name, value) for name, value in values.items()]
+
+
+def _more(gpu: _Gpu, name: str, value: tuple[Value, str, float]) -> Reading:
+    """What a GPU said beyond what it owes; of its MIG devices, each is an entity of its own at the same address."""
+    number, _, of_mig = name.partition(" ")
+    if not of_mig:
+        return _reading(gpu.entity, name, value)
+    uuid, called_ = gpu.migs.get(int(number), (None, None))
+    return _reading(Entity("mig", gpu.entity.pci, uuid, None, int(number), called_), of_mig, value)
 
 
 def _reading(entity: Entity, name: str, value: tuple[Value, str, float]) -> Reading:

@@ -17,6 +17,7 @@ __all__ = [
     "CALLS",
     "FALLBACKS",
     "FIELDS",
+    "MIG_CALLS",
     "NODE_CALLS",
     "NUMBERS",
     "OWED",
@@ -335,6 +336,35 @@ FALLBACKS: tuple[Call, ...] = (
         many=True,
     ),
     _simple("nvmlDeviceGetRetiredPagesPendingStatus", "gpu.pages.pending", "flag"),
+)
+
+# What each MIG device of a GPU is asked; its readings are those of an entity of its own.
+MIG_CALLS: tuple[Call, ...] = (
+    _simple("nvmlDeviceGetGpuInstanceId", "mig.gpu-instance", "count"),
+    _simple("nvmlDeviceGetComputeInstanceId", "mig.compute-instance", "count"),
+    Call(
+        ways("nvmlDeviceGetAttributes_v2"),
+        (
+            Out("mig.slices.gpu", "count", pick="gpuInstanceSliceCount"),
+            Out("mig.slices.compute", "count", pick="computeInstanceSliceCount"),
+            Out("mig.multiprocessors", "count", pick="multiprocessorCount"),
+        ),
+    ),
+    Call(
+        ways("nvmlDeviceGetMemoryInfo"),
+        (Out("mig.memory.total", "bytes", pick="total"), Out("mig.memory.used", "bytes", pick="used")),
+    ),
+    # of a split GPU only its MIG devices tell volatile errors, and only those that are not of its DRAM
+    Call(
+        ways("nvmlDeviceGetMemoryErrorCounter"),
+        (Out("mig.ecc.sram.uncorrected.volatile", "count"),),
+        ("NVML_MEMORY_ERROR_TYPE_UNCORRECTED", "NVML_VOLATILE_ECC", "NVML_MEMORY_LOCATION_SRAM"),
+    ),
+    Call(
+        ways("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2"),
+        (Out("mig.processes", "count"),),
+        many=True,
+    ),
 )
 
 # The readings of the node, and how NVML answers them.

@@ -9,6 +9,7 @@ Lines on standard output, `?` or one JSON array each:
     ?gpu function                         asked next; gpu is the index, or nothing for the node
     ["count", n]                          how many GPUs NVML lists
     ["gpu", index, pci, uuid, serial, name]
+    ["mig", gpu, index, uuid, name]       a MIG device of this GPU; the names of its readings begin with its index
     ["read", gpu, at, [reading...]]       [name, value, unit], or [place in OWED, value];
                                           a value may be {"missing": reason};
                                           null is missing because it is not supported, as half of them are
@@ -43,7 +44,7 @@ from probes.nvml_bindings import (
     together,
     total,
 )
-from probes.nvml_calls import CALLS, CPER, CPER_CALL, FALLBACKS, NODE_CALLS
+from probes.nvml_calls import CALLS, CPER, CPER_CALL, FALLBACKS, MIG_CALLS, NODE_CALLS
 from probes.nvml_fields import C2C_LINKS, FIELDS, NVLINK_ERRORS, NVLINK_STATE, NVLINKS
 from probes.nvml_shapes import Call, Link, Out
 from probes.pci import normal_address
@@ -53,12 +54,6 @@ MAX_MIG = 16
 _UNKNOWN = Missing(NOT_SUPPORTED)
 _STATE = Out("gpu.state", "text")
 _GONE = {LOST: "lost", "error:RESET_REQUIRED": "reset-required"}
-MIG_CALLS = (
-    ("nvmlDeviceGetUUID", "uuid", "text"),
-    ("nvmlDeviceGetGpuInstanceId", "gpu-instance", "count"),
-    ("nvmlDeviceGetComputeInstanceId", "compute-instance", "count"),
-    ("nvmlDeviceGetComputeRunningProcesses_v3", "processes", "count"),
-)
 
 
 def _better(value: Answer, known: Missing) -> bool:
@@ -82,6 +77,12 @@ class _Gpu:
         if out.name not in self.known or (isinstance(known, Missing) and known != value and _better(value, known)):
             self.known[out.name] = value
             self.line.read(self.number, out.name, value, out.unit)
+
+    def tell_mig(self, index: int, out: Out, value: Answer) -> None:
+        """Say an answer of a MIG device; it is told from those of others by its number."""
+        if isinstance(value, Missing) and value.reason in _GONE:
+            self.gone = self.gone or _GONE[value.reason]
+        self.line.read(self.number, f"{index} {out.name}", value, out.unit)
 
     def lacks(self, name: str) -> bool:
         """Whether nothing asked so far knows such a thing."""
@@ -193,7 +194,7 @@ def _read_fans(gpu: _Gpu) -> None:
 
 
 def _read_mig(gpu: _Gpu) -> None:
-    """The MIG devices of a GPU that is split: their names, and how many processes use each."""
+    """The MIG devices of a GPU that is split, each named and asked like a GPU of its own."""
     total = Out("gpu.mig.devices", "count")
     if gpu.known.get("gpu.mig.mode") != "on":
         mode = gpu.known.get("gpu.mig.mode", Missing(NOT_SUPPORTED))
@@ -204,16 +205,33 @@ def _read_mig(gpu: _Gpu) -> None:
     for index in range(min(most, MAX_MIG) if isinstance(most, int) else 0):
         way = Call((("nvmlDeviceGetMigDeviceHandleByIndex", ""),), ())
         handle = gpu.nvml.ask(gpu.line, gpu.number, way, (gpu.handle, index))
-        if isinstance(handle, Missing):
-            if handle.reason != "error:NOT_FOUND":
-                gpu.tell(Out(f"gpu.mig.{index}.uuid", "text"), handle)
+        if handle == Missing("error:NOT_FOUND"):
             continue
         found += 1
-        mig = _Gpu(gpu.nvml, gpu.line, gpu.number, handle, gpu.branch)
-        for function, name, unit in MIG_CALLS:
-            many = unit == "count" and "Processes" in function
-            mig.call(Call(((function, ""),), (Out(f"gpu.mig.{index}.{name}", unit),), many=many))
+        gpu.line.say("mig", gpu.number, index, *_mig_names(gpu, handle))
+        if isinstance(handle, Missing):
+            gpu.tell_mig(index, Out("mig.state", "text"), handle)
+            continue
+        for call in MIG_CALLS:
+            result = gpu.nvml.ask(gpu.line, gpu.number, call, (handle,))
+            if call.many and not isinstance(result, Missing):
+                result = len(result)  # type: ignore[arg-type]
+            for out in call.outs:
+                gpu.tell_mig(index, out, answer(gpu.nvml, out, result))
     gpu.tell(total, most if isinstance(most, Missing) else found)
+
+
+def _mig_names(gpu: _Gpu, handle: object) -> tuple[Optional[str], Optional[str]]:
+    """The UUID and the name of a MIG device, each None if it did not say; the name tells how it is cut (1g.10gb)."""
+    if isinstance(handle, Missing):
+        return None, None
+    out = Out("mig.name", "text")
+    told = [
+        answer(gpu.nvml, out, gpu.nvml.ask(gpu.line, gpu.number, Call(((function, ""),), (out,)), (handle,)))
+        for function in ("nvmlDeviceGetUUID", "nvmlDeviceGetName")
+    ]
+    uuid, name = (value if isinstance(value, str) and value.isascii() else None for value in told)
+    return uuid, name
 
 
 def identity(nvml: Bindings, line: Line, gpu: int, handle: object) -> tuple[Optional[str], ...]:

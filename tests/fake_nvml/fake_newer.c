@@ -214,6 +214,21 @@ API nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t device, unsigned int index,
 
 API nvmlDeviceGetGpuInstanceId(nvmlDevice_t device, unsigned int *out) { DEVICE(device); (void)gpu; *out = device->mig; return device->mig ? SUCCESS : NOT_SUPPORTED; }
 API nvmlDeviceGetComputeInstanceId(nvmlDevice_t device, unsigned int *out) { DEVICE(device); (void)gpu; *out = 0; return device->mig ? SUCCESS : NOT_SUPPORTED; }
+
+typedef struct { unsigned int multiprocessors, copy, decoder, encoder, jpeg, ofa, gpu_slices, compute_slices; unsigned long long megabytes; } nvmlDeviceAttributes_t;
+
+API nvmlDeviceGetAttributes_v2(nvmlDevice_t device, nvmlDeviceAttributes_t *out)
+{
+    DEVICE(device);
+    char key[64];
+    if (!device->mig)
+        return NOT_SUPPORTED;
+    memset(out, 0, sizeof *out);
+    nvmlReturn_t code = give_uint(act, gpu, key_of(device, "multiprocessors", key, sizeof key), 16, &out->multiprocessors);
+    code = code ? code : give_uint(act, gpu, key_of(device, "slices.gpu", key, sizeof key), 1, &out->gpu_slices);
+    return code ? code : give_uint(act, gpu, key_of(device, "slices.compute", key, sizeof key), 1, &out->compute_slices);
+}
+
 API nvmlDeviceIsMigDeviceHandle(nvmlDevice_t device, unsigned int *out) { DEVICE(device); (void)gpu; *out = device->mig != 0; return SUCCESS; }
 
 /* ---- the node ------------------------------------------------------------------------- */

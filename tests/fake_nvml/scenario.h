@@ -246,6 +246,16 @@ static int unsupported(int gpu, const char *key)
     return !strcmp(text_of(gpu, key, "", text, sizeof text), "unsupported");
 }
 
+/* The key of a value: of a MIG device it is told from its GPU's as `mig.0.memory.used`. */
+static const char *key_of(nvmlDevice_t device, const char *key, char *out, size_t size)
+{
+    if (device->mig)
+        snprintf(out, size, "mig.%u.%s", device->mig - 1, key);
+    else
+        snprintf(out, size, "%s", key);
+    return out;
+}
+
 /* Random-looking bytes, the same each time: invalid UTF-8, an escape, no end. */
 static void fill_garbage(void *out, size_t size)
 {

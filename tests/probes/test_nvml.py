@@ -36,7 +36,8 @@ def sweep(
 
 
 def of_gpu(readings: list[Reading], index: int) -> dict[str, Value]:
-    return {reading.name: reading.value for reading in readings if reading.entity.index == index}
+    mine = [reading for reading in readings if reading.entity.kind == "gpu" and reading.entity.index == index]
+    return {reading.name: reading.value for reading in mine}
 
 
 def of_node(readings: list[Reading]) -> dict[str, Value]:
@@ -221,6 +222,51 @@ def test_a_gpu_that_cannot_be_opened_is_not_taken_for_read(scenario: MakeScenari
     assert not source.readable
     assert f"GPU 0 could not be opened ({why.reason})" == source.reason
     assert_healthy(of_gpu(readings, 1))
+
+
+def test_mig_devices_are_entities_at_the_address_of_their_gpu(scenario: MakeScenario, fake_nvml: Path) -> None:
+    """How the GPU is cut, and what each part holds, uses and suffers; what one refuses is missing there alone."""
+    made = scenario(2)
+    made.gpu(1).set("mig.mode", 1).set("mig.devices", 2).set("mig.0.processes", "4242:1048576 4243")
+    made.gpu(1).set("mig.1.slices.gpu", 3).set("mig.1.slices.compute", 2).set("mig.1.memory.used", 7)
+    made.gpu(1).set("mig.1.ecc.sram.uncorrected.volatile", 5).set("mig.0.ecc.sram.uncorrected.volatile", "unsupported")
+    made.gpu(1).set("mig.1.name", "NVIDIA H100 80GB HBM3 MIG 2c.3g.40gb")
+    readings, gpus, _ = sweep(made, fake_nvml)
+    parts = {reading.entity for reading in readings if reading.entity.kind == "mig"}
+    _, second = sorted(parts, key=lambda entity: entity.index or 0)
+    assert Entity("mig", gpus[1].pci, "MIG-00000000-0000-4000-8000-000100000001", None, 1, second.name) == second
+    assert "NVIDIA H100 80GB HBM3 MIG 2c.3g.40gb" == second.name
+    told = {(reading.entity.index, reading.name): reading.value for reading in readings if reading.entity in parts}
+    assert {
+        (0, "mig.gpu-instance"): 1,
+        (0, "mig.compute-instance"): 0,
+        (0, "mig.slices.gpu"): 1,
+        (0, "mig.slices.compute"): 1,
+        (0, "mig.multiprocessors"): 16,
+        (0, "mig.memory.total"): 10468982784,
+        (0, "mig.memory.used"): 4194304,
+        (0, "mig.ecc.sram.uncorrected.volatile"): Missing("not-supported"),
+        (0, "mig.processes"): 2,
+        (1, "mig.gpu-instance"): 2,
+        (1, "mig.compute-instance"): 0,
+        (1, "mig.slices.gpu"): 3,
+        (1, "mig.slices.compute"): 2,
+        (1, "mig.multiprocessors"): 16,
+        (1, "mig.memory.total"): 10468982784,
+        (1, "mig.memory.used"): 7,
+        (1, "mig.ecc.sram.uncorrected.volatile"): 5,
+        (1, "mig.processes"): 0,
+    } == told
+    assert 2 == of_gpu(readings, 1)["gpu.mig.devices"]
+    assert 0 == of_gpu(readings, 0)["gpu.mig.devices"]
+
+
+def test_a_mig_device_that_cannot_be_opened_is_named(scenario: MakeScenario, fake_nvml: Path) -> None:
+    made = scenario(1)
+    made.gpu(0).set("mig.mode", 1).on("nvmlDeviceGetMigDeviceHandleByIndex", "NO_PERMISSION")
+    readings, _, _ = sweep(made, fake_nvml)
+    states = [(r.entity.index, r.value) for r in readings if r.name == "mig.state"]
+    assert [(index, Missing("no-permission")) for index in range(7)] == states
 
 
 def test_a_gpu_without_a_sensor_has_no_temperature_of_it(scenario: MakeScenario, fake_nvml: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from probes import nvml
 from probes.model import LOST, NO_PERMISSION, NODE, NOT_SUPPORTED, TIMED_OUT, Missing, Reading, Value
-from probes.nvml_calls import CALLS, CPER, CPER_CALL, FALLBACKS, NODE_CALLS
+from probes.nvml_calls import CALLS, CPER, CPER_CALL, FALLBACKS, MIG_CALLS, NODE_CALLS
 from probes.nvml_fields import C2C_LINKS, FIELDS, NVLINK_ERRORS, NVLINKS
 from probes.nvml_shapes import Call, Field, Link, Out
 from tests.fake_nvml import Scenario
@@ -72,7 +72,8 @@ def read(made: Scenario, library: Path, deadline: float = 60.0) -> list[Reading]
 
 
 def of_gpu(readings: Sequence[Reading], index: int) -> dict[str, Value]:
-    return {reading.name: reading.value for reading in readings if reading.entity.index == index}
+    mine = [reading for reading in readings if reading.entity.kind == "gpu" and reading.entity.index == index]
+    return {reading.name: reading.value for reading in mine}
 
 
 @pytest.fixture
@@ -253,6 +254,24 @@ def test_every_field_that_is_refused_is_missing_with_its_reason(
         assert Missing(reason) == of_gpu(readings, 1)[link.out.name], link.out.name
     state = "lost" if code == "GPU_IS_LOST" else "ok"
     assert (state, state) == (of_gpu(readings, 0)["gpu.state"], of_gpu(readings, 1)["gpu.state"])
+
+
+@pytest.mark.parametrize(("code", "reason"), REFUSALS.items())
+def test_every_question_of_a_mig_device_that_is_refused_is_missing_with_its_reason(
+    make: Make, fake_nvml: Path, code: str, reason: str
+) -> None:
+    """And a GPU whose part says that it is lost is lost."""
+    alone = [call for call in MIG_CALLS if not ways([call]) & ways(CALLS)]
+    made = make("mig", 1)
+    made.gpu(0).set("mig.mode", 1).set("mig.devices", 1)
+    for function in ways(alone):
+        made.gpu(0).on(function, code)
+    readings = read(made, fake_nvml)
+    found = {reading.name: reading.value for reading in readings if reading.entity.kind == "mig"}
+
+    assert 2 < len(alone)
+    assert {out.name: Missing(reason) for out in outs(alone)} == {out.name: found[out.name] for out in outs(alone)}
+    assert ("lost" if code == "GPU_IS_LOST" else "ok") == of_gpu(readings, 0)["gpu.state"]
 
 
 # ---- ends -----------------------------------------------------------------------------------------------------------
