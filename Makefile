@@ -5,7 +5,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rules pytest fix lock clean bench fuzz
+.PHONY: help demo test check lint types rules pytest fix lock clean bench fuzz soak
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,6 +33,7 @@ help:
 	@echo 'make fix     format and mend what can be mended by machine'
 	@echo 'make bench   the benchmarks'
 	@echo 'make fuzz    every reader, guided by coverage, FUZZ_SECONDS=300 each (x86-64)'
+	@echo 'make soak    kill sweeps and whole checks at random moments, KILLS=1000 each, and see that nothing is lost'
 	@echo 'make lock    renew the lock files (needs uv; UPGRADE=--upgrade for newer versions)'
 	@echo 'make clean   remove what make made'
 
@@ -73,6 +74,11 @@ FUZZED := records inputs explain fast rules words nodes
 fuzz: $(DEV)
 	$(PIP) install --require-hashes --requirement requirements-fuzz.lock
 	for target in $(FUZZED); do $(BIN)/python -m tests.fuzz.run $$target --seconds $(FUZZ_SECONDS) || exit; done
+
+KILLS := 1000
+soak: $(DEV)
+	$(BIN)/python -m tests.soak.kill_sweeps $(KILLS)
+	$(BIN)/python -m tests.soak.kill_checks $(KILLS)
 
 # --- the virtual environment -------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.fake_nvml import Scenario
+from tests.soak.kill_checks import torment
 
 KMSG = "/dev/kmsg"
 DEADLINE = 8.0
@@ -86,6 +88,16 @@ def test_a_library_that_ends_every_query_is_never_ok(fake_nvml: Path, scenario: 
 
     assert [0, 1] == sorted(i["where"]["gpu"]["index"] for i in incidents(report, "nvml-unresponsive"))
     assert (2, "critical") == (code, report["status"])
+
+
+def test_a_check_that_is_killed_loses_nothing_that_it_reported(tmp_path: Path) -> None:
+    """At any moment of its life; a few times here, `make soak` does it a thousand times."""
+    if shutil.which("cc") is None:
+        pytest.skip("the fake NVML needs a C compiler (cc)")
+    outcome = torment(tmp_path, 12, seed=3)
+
+    assert 12 == outcome.early + outcome.late
+    assert outcome.early > 0
 
 
 def test_counters_alone_make_an_incident(fake_nvml: Path, scenario: Callable[[int], Scenario]) -> None:
