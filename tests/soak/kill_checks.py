@@ -46,8 +46,8 @@ def main(words: list[str]) -> int:
         began = time.monotonic()
         found = torment(Path(folder), kills, seed)
         print(
-            f"{kills} kills of check (seed {seed}) in {time.monotonic() - began:.0f} s: {found.early} before its report "
-            f"was whole, {found.silent} of them after the sweep was written, {found.late} later; "
+            f"{kills} kills of check (seed {seed}) in {time.monotonic() - began:.0f} s: {found.early} before its "
+            f"report was whole, {found.silent} of them after the sweep was written, {found.late} later; "
             "every reported sweep is there, nothing corrupt, nothing set aside, no child left"
         )
     return 0
