@@ -286,7 +286,8 @@ def test_the_deadline_holds_when_every_gpu_hangs(scenario: MakeScenario, fake_nv
     assert len(entities) == 8
     assert all(entity.pci for entity in entities)
     accused = [index for index in range(8) if "nvml.nvmlDeviceGetEccMode" in of_gpu(readings, index)]
-    assert [0, 1, 2] == accused[:3]
+    assert 0 < len(accused) < 8
+    assert list(range(len(accused))) == accused
     assert Missing(nvml.NOT_REACHED) == of_gpu(readings, 7)["gpu.responsive"]
     assert "before GPU" in str(source.reason)
     assert not source.readable
