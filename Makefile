@@ -5,7 +5,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rules pytest fix lock clean bench fuzz screenshots
+.PHONY: help demo test check lint types rules pytest fix lock clean bench fuzz soak screenshots
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,6 +34,7 @@ help:
 	@echo 'make bench   the benchmarks'
 	@echo 'make fuzz    every reader, guided by coverage, FUZZ_SECONDS=300 each (x86-64)'
 	@echo 'make screenshots   draw docs/images anew'
+	@echo 'make soak    kill sweeps and whole checks at random moments, KILLS=1000 each, and see that nothing is lost'
 	@echo 'make lock    renew the lock files (needs uv; UPGRADE=--upgrade for newer versions)'
 	@echo 'make clean   remove what make made'
 
@@ -77,6 +78,11 @@ fuzz: $(DEV)
 
 screenshots: $(DEV)
 	$(BIN)/python docs/screenshots.py
+
+KILLS := 1000
+soak: $(DEV)
+	$(BIN)/python -m tests.soak.kill_sweeps $(KILLS)
+	$(BIN)/python -m tests.soak.kill_checks $(KILLS)
 
 # --- the virtual environment -------------------------------------------------------------------------------------
 

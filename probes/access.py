@@ -104,7 +104,7 @@ def _nvml(node: _Node) -> Iterator[Access]:
     readings, gpus, sources = nvml.sweep(left, library_env=node.library_env, state_dir=node.state_dir)
     source = sources[0]
     refused = sorted({r.name for r in readings if isinstance(r.value, Missing) and r.value.reason == "no-permission"})
-    if not source.readable:
+    if not source.readable and not gpus:
         why, _, remedy = (source.reason or "").rpartition("; ")
         yield Access("nvml", UNREADABLE, True, source.origin, why or source.reason, remedy if why else None)
         return

@@ -29,7 +29,8 @@ class Missing(NamedTuple):
 class Entity(NamedTuple):
     """What a reading is about.
 
-    `kind` is node, gpu, link, switch, port, job or process.  A GPU is known by
+    `kind` is node, gpu, mig, link, switch, port, job or process.  A MIG device has
+    the address of its GPU and an index there.  A GPU is known by
     `uuid`, `serial` and `pci` (normalised, `0000:4e:00.0`); `index` is only how
     it was listed this time and is never identity.
     """

@@ -134,7 +134,7 @@ def _merged(told: list[Reading], gpus: list[Entity], readings: list[Reading], so
         reading if reading.entity not in names else reading._replace(entity=names[reading.entity])
         for reading in (*told, *readings)
     ]
-    if any(source.readable for source in sources):
+    if gpus or any(source.readable for source in sources):
         # In a container NVML lists only the GPUs whose device files are there; the bus shows them all.
         devices = next((reading.value for reading in readings if reading.name == "driver.devices"), 0)
         hidden = isinstance(devices, int) and devices < len(bound)

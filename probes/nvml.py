@@ -18,8 +18,8 @@ from typing import NamedTuple, Optional
 
 from probes import bounded
 from probes.model import NODE, NOT_SUPPORTED, TIMED_OUT, Entity, Missing, Reading, Source, Value
-from probes.nvml_calls import CPER, NODE_CALLS, OWED
-from probes.nvml_process import GRACE, called, end, left_over, remedy, start
+from probes.nvml_calls import CPER, CPER_CALL, NODE_CALLS, OWED
+from probes.nvml_process import GRACE, asked, called, end, left_over, remedy, start
 from probes.stuck import Stuck
 
 # Seconds one call may take.  Without persistence mode the driver brings a GPU
@@ -32,16 +32,21 @@ _MAX_LINE = 1 << 20
 _CHILD = "probes.nvml_child"
 _GATHER = 0.004
 _RESPONSIVE = "gpu.responsive"
+# What a call may do that is told as a fault of its GPU; a child that an operator or the kernel killed tells nothing.
+_FAULTS = (TIMED_OUT, *(f"error:{name}" for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE")))
 NOT_REACHED = "error:not-reached"  # time was up, or NVML gone, before this GPU's turn came; it is not accused
 
 _UNKNOWN = Missing(NOT_SUPPORTED)
+# What the node is asked and can do without, and the readings that come of it.
+_OF_NODE = {**{function: call.outs for call in NODE_CALLS for function, _ in call.ways}, CPER_CALL: (CPER,)}
 
 
 class _Gpu(NamedTuple):
-    """What has been heard of one GPU."""
+    """What has been heard of one GPU; `migs` are the UUIDs and names of its MIG devices."""
 
     entity: Entity
     values: dict[str, tuple[Value, str, float]]
+    migs: dict[int, tuple[Optional[str], Optional[str]]]
 
 
 class _Heard:
@@ -58,20 +63,25 @@ class _Heard:
     def start(self) -> None:
         """Another child begins."""
         self.ended = False
-        self.asking: tuple[Optional[int], str] = (None, "start-up")
+        self._asked = b"? start-up"
+
+    @property
+    def asking(self) -> tuple[Optional[int], str]:
+        """Which GPU (None: the node) was asked last, and what."""
+        return asked(self._asked)
 
     def gpu(self, index: int) -> _Gpu:
-        return self.gpus.setdefault(index, _Gpu(Entity("gpu", index=index), {}))
+        return self.gpus.setdefault(index, _Gpu(Entity("gpu", index=index), {}, {}))
 
     def entity(self, index: Optional[int]) -> Optional[Entity]:
         return None if index is None else self.gpu(index).entity
 
     def take(self, line: bytes) -> bool:
         """Take in one line; true if it opened a new call."""
-        kind, *words = json.loads(line)
-        if kind == "begin":
-            self.asking = (words[0], str(words[1]))
+        if line.startswith(b"?"):  # half of them
+            self._asked = line
             return True
+        kind, *words = json.loads(line)
         if kind == "read":
             index, at, readings = words
             values = self.node if index is None else self.gpu(index).values
@@ -81,7 +91,10 @@ class _Heard:
                 values[name] = (value, unit, at)
         elif kind == "gpu":
             index, pci, uuid, serial, name = words
-            self.gpus[index] = _Gpu(Entity("gpu", pci, uuid, serial, index, name), self.gpu(index).values)
+            self.gpus[index] = self.gpu(index)._replace(entity=Entity("gpu", pci, uuid, serial, index, name))
+        elif kind == "mig":
+            gpu, index, uuid, name = words
+            self.gpu(gpu).migs[index] = (uuid, name)
         elif kind == "count":
             self.count = int(words[0])
         elif kind == "done":
@@ -118,7 +131,8 @@ def sweep(
 
     Every GPU that NVML lists is among the entities and owes every reading of
     `probes.nvml_calls.OWED`: what it did not give is `Missing` with the reason.
-    A GPU that did not answer has `gpu.responsive` missing, and the call that
+    The source counts as readable only if each of them answered or is told to be
+    at fault.  A GPU that did not answer has `gpu.responsive` missing, and the call that
     hung or crashed as `nvml.<function>`.  `library_env` is added to the child's
     environment.  `state_dir` (a directory that need not exist) remembers
     children that could not be killed, so that no other joins them.  `started`
@@ -131,13 +145,13 @@ def sweep(
     heard = _Heard()
     notes: list[str] = []
     failed: dict[int, str] = {}
+    without: set[str] = set()  # functions of the node that are not asked again
     while True:
         heard.start()
-        skip = sorted(heard.done | set(failed))
+        skip = [*map(str, sorted(heard.done | set(failed))), *sorted(without)]
         try:
             if started is None:
-                words = [str(index) for index in skip]
-                process = start(_CHILD, words, until - time.monotonic(), library_env, state_dir, notes)
+                process = start(_CHILD, skip, until - time.monotonic(), library_env, state_dir, notes)
             else:
                 process = started.process
         except OSError as failure:
@@ -146,8 +160,16 @@ def sweep(
         started = None
         ending = _ask(process, heard, until, state_dir, notes)
         index, function = heard.asking
-        if ending.why is None or not ending.blame or index is None:
+        if ending.why is None or not ending.blame:
             break
+        if index is None:
+            if heard.count is None or function not in _OF_NODE or function in without:
+                break
+            without.add(function)
+            for out in _OF_NODE[function]:
+                heard.node[out.name] = (Missing(ending.why), out.unit, time.time())
+            notes.append(f"NVML {_did(ending.why)} in {function}, which was left out")
+            continue
         failed[index] = ending.why
         gpu = heard.gpu(index)
         for name, unit in ((f"nvml.{function}", "text"), (_RESPONSIVE, "flag")):
@@ -205,26 +227,50 @@ def _conclude(
     for index in range(heard.count or 0):
         readings += _owed(heard.gpu(index), index in heard.done, Missing(failed.get(index, NOT_REACHED)), now)
     entities = [heard.gpu(index).entity for index in range(heard.count or 0)]
+    unread = [index for index in range(heard.count or 0) if _unread(heard, failed, index)]
+    notes += [f"{called(heard.gpu(index).entity)} could not be opened ({why})" for index, why in _unopened(heard)]
     if notes:
         reason = "; ".join([reason, *notes] if reason else notes)
     version = heard.node.get("nvml.version")
     origin = f"libnvidia-ml.so.1 {version[0]}" if version and isinstance(version[0], str) else "libnvidia-ml.so.1"
-    readable = heard.count is not None
+    readable = heard.count is not None and not unread
     return readings, entities, [Source("nvml", origin, readable, started, now, len(readings), reason=reason)]
+
+
+def _unopened(heard: _Heard) -> list[tuple[int, str]]:
+    """The GPUs that NVML lists but could not open, and why; one that is lost is told by its state."""
+    states = ((index, heard.gpu(index).values.get("gpu.state", (None,))[0]) for index in sorted(heard.done))
+    return [(index, state.reason) for index, state in states if isinstance(state, Missing)]
+
+
+def _unread(heard: _Heard, failed: Mapping[int, str], index: int) -> bool:
+    """Whether so little is known of a GPU that nobody may say that it is well."""
+    if index in heard.done:
+        return isinstance(heard.gpu(index).values.get("gpu.state", (_UNKNOWN,))[0], Missing)
+    return failed.get(index) not in _FAULTS
 
 
 def _owed(gpu: _Gpu, done: bool, otherwise: Missing, now: float) -> list[Reading]:
     """All readings of one GPU: those it owes first, then what else it said."""
     values = dict(gpu.values)
     if done:
-        values.setdefault(_RESPONSIVE, (True, "flag", now))
         state = values.get("gpu.state", (otherwise,))[0]
+        values.setdefault(_RESPONSIVE, (state if isinstance(state, Missing) else True, "flag", now))
         if isinstance(state, Missing):
             otherwise = state
         elif state != "ok":
             otherwise = Missing(state if isinstance(state, str) else str(state))
     owed = [_reading(gpu.entity, name, values.pop(name, (otherwise, unit, now))) for name, unit in OWED]
-    return owed + [_reading(gpu.entity, name, value) for name, value in values.items()]
+    return owed + [_more(gpu, name, value) for name, value in values.items()]
+
+
+def _more(gpu: _Gpu, name: str, value: tuple[Value, str, float]) -> Reading:
+    """What a GPU said beyond what it owes; of its MIG devices, each is an entity of its own at the same address."""
+    number, _, of_mig = name.partition(" ")
+    if not of_mig:
+        return _reading(gpu.entity, name, value)
+    uuid, called_ = gpu.migs.get(int(number), (None, None))
+    return _reading(Entity("mig", gpu.entity.pci, uuid, None, int(number), called_), of_mig, value)
 
 
 def _reading(entity: Entity, name: str, value: tuple[Value, str, float]) -> Reading:
@@ -252,14 +298,16 @@ def _listen(process: bounded.Process, heard: _Heard, until: float) -> _Ending:
             time.sleep(_GATHER)  # a child says a line for each call; this process has better to do than wake for each
         errors = (errors + chunk.errors)[-500:]
         *lines, rest = (rest + chunk.output).split(b"\n")
+        opened = False
         try:
             for line in lines:
-                if heard.take(line):
-                    call_until = _call_until(heard.asking[1], until)
+                opened |= heard.take(line)
         except (ValueError, TypeError, KeyError, IndexError):
             return _Ending("error:garbled", True)
         if heard.ended or heard.fatal is not None:
             return _Ending(None)
+        if opened:
+            call_until = _call_until(heard.asking[1], until)
         if len(rest) > _MAX_LINE:
             return _Ending("error:garbled", True)
         if chunk.ended:

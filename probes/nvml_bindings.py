@@ -45,15 +45,19 @@ class Line:
 
     def say(self, *words: object) -> None:
         """Say one line, after the readings that were told before it."""
-        if self._readings:
-            readings, self._readings = self._readings, []
-            self._waiting.append(json.dumps(("read", self._of, time.time(), readings)))
+        self._say_readings()
         self._waiting.append(json.dumps(words))
 
     def begin(self, gpu: Optional[int], function: str) -> None:
         """Say what is asked next, and see that it is heard before it is asked."""
-        self.say("begin", gpu, function)
+        self._say_readings()
+        self._waiting.append(f"?{'' if gpu is None else gpu} {function}")
         self.flush()
+
+    def _say_readings(self) -> None:
+        if self._readings:
+            readings, self._readings = self._readings, []
+            self._waiting.append(json.dumps(("read", self._of, time.time(), readings)))
 
     def read(self, gpu: Optional[int], name: str, value: Answer, unit: str) -> None:
         """Tell a reading of a GPU, or of the node."""

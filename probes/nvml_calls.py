@@ -17,6 +17,7 @@ __all__ = [
     "CALLS",
     "FALLBACKS",
     "FIELDS",
+    "MIG_CALLS",
     "NODE_CALLS",
     "NUMBERS",
     "OWED",
@@ -229,15 +230,19 @@ CALLS: tuple[Call, ...] = (
     ),
     _simple("nvmlDeviceGetMarginTemperature", "gpu.temperature.margin", "celsius", limits=MARGIN),
     Call(
-        ways("nvmlDeviceGetThermalSettings"),
-        (Out("gpu.temperature.sensor", "celsius", pick=(0, "currentTemp"), limits=CELSIUS),),
+        # a structure of its own for each question: the bindings keep theirs, with what the last GPU said
+        (("nvmlDeviceGetThermalSettings", "c_nvmlGpuThermalSettings_t"),),
+        (Out("gpu.temperature.sensor", "celsius", ("sensor", 0, "currentTemp"), limits=CELSIUS, needs="count"),),
         (0,),
     ),
     _simple("nvmlDeviceGetPowerUsage", "gpu.power", "watts", scale=1e-3, limits=WATTS),
     _simple("nvmlDeviceGetEnforcedPowerLimit", "gpu.power.limit", "watts", scale=1e-3, limits=WATTS),
     Call(ways("nvmlDeviceGetPowerSource"), (Out("gpu.power.source", "text", words=POWER_SOURCE),)),
     _simple("nvmlDeviceGetPerformanceState", "gpu.performance-state", "count", limits=(0.0, 15.0)),
-    Call(ways("nvmlDeviceGetClkMonStatus"), (Out("gpu.clock.fault", "flag", pick="bGlobalStatus"),)),
+    Call(
+        (("nvmlDeviceGetClkMonStatus", "nvmlClkMonStatus_t"),),
+        (Out("gpu.clock.fault", "flag", pick="bGlobalStatus"),),
+    ),
     _simple("nvmlDeviceGetNumFans", "gpu.fans", "count", limits=(0.0, 16.0)),
     _simple("nvmlDeviceGetFanSpeedRPM", "gpu.fan.rpm", "rpm", limits=(0.0, 100_000.0)),
     _simple("nvmlDeviceGetClockInfo", "gpu.clock.sm", "hertz", "NVML_CLOCK_SM", scale=1_000_000),
@@ -333,6 +338,35 @@ FALLBACKS: tuple[Call, ...] = (
     _simple("nvmlDeviceGetRetiredPagesPendingStatus", "gpu.pages.pending", "flag"),
 )
 
+# What each MIG device of a GPU is asked; its readings are those of an entity of its own.
+MIG_CALLS: tuple[Call, ...] = (
+    _simple("nvmlDeviceGetGpuInstanceId", "mig.gpu-instance", "count"),
+    _simple("nvmlDeviceGetComputeInstanceId", "mig.compute-instance", "count"),
+    Call(
+        ways("nvmlDeviceGetAttributes_v2"),
+        (
+            Out("mig.slices.gpu", "count", pick="gpuInstanceSliceCount"),
+            Out("mig.slices.compute", "count", pick="computeInstanceSliceCount"),
+            Out("mig.multiprocessors", "count", pick="multiprocessorCount"),
+        ),
+    ),
+    Call(
+        ways("nvmlDeviceGetMemoryInfo"),
+        (Out("mig.memory.total", "bytes", pick="total"), Out("mig.memory.used", "bytes", pick="used")),
+    ),
+    # of a split GPU only its MIG devices tell volatile errors, and only those that are not of its DRAM
+    Call(
+        ways("nvmlDeviceGetMemoryErrorCounter"),
+        (Out("mig.ecc.sram.uncorrected.volatile", "count"),),
+        ("NVML_MEMORY_ERROR_TYPE_UNCORRECTED", "NVML_VOLATILE_ECC", "NVML_MEMORY_LOCATION_SRAM"),
+    ),
+    Call(
+        ways("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2"),
+        (Out("mig.processes", "count"),),
+        many=True,
+    ),
+)
+
 # The readings of the node, and how NVML answers them.
 NODE_CALLS: tuple[Call, ...] = (
     _simple("nvmlSystemGetDriverVersion", "driver.version", "text"),
@@ -353,6 +387,7 @@ NODE_CALLS: tuple[Call, ...] = (
 )
 # Asked apart, because it wants to be told what is asked for: the bytes of platform error records that wait.
 CPER = Out("nvml.error-records", "bytes", pick="bufferSize")
+CPER_CALL = "nvmlSystemGetCPER_v1"
 
 # Every reading a GPU owes, in order; a GPU that does not answer owes them still.
 OWED: tuple[tuple[str, str], ...] = tuple(

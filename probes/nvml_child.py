@@ -4,11 +4,12 @@ A call into a sick driver may hang for ever or kill the caller.  This program
 therefore says what it is about to ask before it asks, and streams each answer
 at once; `probes.nvml` listens, and draws its conclusions when it hears no more.
 
-One JSON array a line on standard output:
+Lines on standard output, `?` or one JSON array each:
 
-    ["begin", gpu, function]              gpu is the index, or null for the node
+    ?gpu function                         asked next; gpu is the index, or nothing for the node
     ["count", n]                          how many GPUs NVML lists
     ["gpu", index, pci, uuid, serial, name]
+    ["mig", gpu, index, uuid, name]       a MIG device of this GPU; the names of its readings begin with its index
     ["read", gpu, at, [reading...]]       [name, value, unit], or [place in OWED, value];
                                           a value may be {"missing": reason};
                                           null is missing because it is not supported, as half of them are
@@ -17,7 +18,8 @@ One JSON array a line on standard output:
     ["more"]                              nothing
     ["end"]
 
-Arguments: the indices of GPUs that are not to be asked anything.
+Arguments: the indices of GPUs that are not to be asked anything, and the names
+of functions that the node is not to be asked.
 """
 
 from __future__ import annotations
@@ -42,20 +44,21 @@ from probes.nvml_bindings import (
     together,
     total,
 )
-from probes.nvml_calls import CALLS, CPER, FALLBACKS, NODE_CALLS
+from probes.nvml_calls import CALLS, CPER, CPER_CALL, FALLBACKS, MIG_CALLS, NODE_CALLS
 from probes.nvml_fields import C2C_LINKS, FIELDS, NVLINK_ERRORS, NVLINK_STATE, NVLINKS
 from probes.nvml_shapes import Call, Link, Out
 from probes.pci import normal_address
 
 MAX_GPUS = 256
 MAX_MIG = 16
+_UNKNOWN = Missing(NOT_SUPPORTED)
 _STATE = Out("gpu.state", "text")
-MIG_CALLS = (
-    ("nvmlDeviceGetUUID", "uuid", "text"),
-    ("nvmlDeviceGetGpuInstanceId", "gpu-instance", "count"),
-    ("nvmlDeviceGetComputeInstanceId", "compute-instance", "count"),
-    ("nvmlDeviceGetComputeRunningProcesses_v3", "processes", "count"),
-)
+_GONE = {LOST: "lost", "error:RESET_REQUIRED": "reset-required"}
+
+
+def _better(value: Answer, known: Missing) -> bool:
+    """Whether an answer says more than that there is none: a value does, or that it exists and was refused."""
+    return not isinstance(value, Missing) or known == _UNKNOWN
 
 
 class _Gpu:
@@ -64,12 +67,22 @@ class _Gpu:
     def __init__(self, nvml: Bindings, line: Line, number: int, handle: object, branch: int) -> None:
         self.nvml, self.line, self.number, self.handle, self.branch = nvml, line, number, handle, branch
         self.known: dict[str, Answer] = {}
+        self.gone: Optional[str] = None  # `lost` or `reset-required`, once any answer said so
 
     def tell(self, out: Out, value: Answer) -> None:
         """Say an answer, unless there is one already that is as good."""
-        if out.name not in self.known or (isinstance(self.known[out.name], Missing) and not isinstance(value, Missing)):
+        if isinstance(value, Missing) and value.reason in _GONE:
+            self.gone = self.gone or _GONE[value.reason]
+        known = self.known.get(out.name, _UNKNOWN)
+        if out.name not in self.known or (isinstance(known, Missing) and known != value and _better(value, known)):
             self.known[out.name] = value
             self.line.read(self.number, out.name, value, out.unit)
+
+    def tell_mig(self, index: int, out: Out, value: Answer) -> None:
+        """Say an answer of a MIG device; it is told from those of others by its number."""
+        if isinstance(value, Missing) and value.reason in _GONE:
+            self.gone = self.gone or _GONE[value.reason]
+        self.line.read(self.number, f"{index} {out.name}", value, out.unit)
 
     def lacks(self, name: str) -> bool:
         """Whether nothing asked so far knows such a thing."""
@@ -181,7 +194,7 @@ def _read_fans(gpu: _Gpu) -> None:
 
 
 def _read_mig(gpu: _Gpu) -> None:
-    """The MIG devices of a GPU that is split: their names, and how many processes use each."""
+    """The MIG devices of a GPU that is split, each named and asked like a GPU of its own."""
     total = Out("gpu.mig.devices", "count")
     if gpu.known.get("gpu.mig.mode") != "on":
         mode = gpu.known.get("gpu.mig.mode", Missing(NOT_SUPPORTED))
@@ -192,16 +205,33 @@ def _read_mig(gpu: _Gpu) -> None:
     for index in range(min(most, MAX_MIG) if isinstance(most, int) else 0):
         way = Call((("nvmlDeviceGetMigDeviceHandleByIndex", ""),), ())
         handle = gpu.nvml.ask(gpu.line, gpu.number, way, (gpu.handle, index))
-        if isinstance(handle, Missing):
-            if handle.reason != "error:NOT_FOUND":
-                gpu.tell(Out(f"gpu.mig.{index}.uuid", "text"), handle)
+        if handle == Missing("error:NOT_FOUND"):
             continue
         found += 1
-        mig = _Gpu(gpu.nvml, gpu.line, gpu.number, handle, gpu.branch)
-        for function, name, unit in MIG_CALLS:
-            many = unit == "count" and "Processes" in function
-            mig.call(Call(((function, ""),), (Out(f"gpu.mig.{index}.{name}", unit),), many=many))
+        gpu.line.say("mig", gpu.number, index, *_mig_names(gpu, handle))
+        if isinstance(handle, Missing):
+            gpu.tell_mig(index, Out("mig.state", "text"), handle)
+            continue
+        for call in MIG_CALLS:
+            result = gpu.nvml.ask(gpu.line, gpu.number, call, (handle,))
+            if call.many and not isinstance(result, Missing):
+                result = len(result)  # type: ignore[arg-type]
+            for out in call.outs:
+                gpu.tell_mig(index, out, answer(gpu.nvml, out, result))
     gpu.tell(total, most if isinstance(most, Missing) else found)
+
+
+def _mig_names(gpu: _Gpu, handle: object) -> tuple[Optional[str], Optional[str]]:
+    """The UUID and the name of a MIG device, each None if it did not say; the name tells how it is cut (1g.10gb)."""
+    if isinstance(handle, Missing):
+        return None, None
+    out = Out("mig.name", "text")
+    told = [
+        answer(gpu.nvml, out, gpu.nvml.ask(gpu.line, gpu.number, Call(((function, ""),), (out,)), (handle,)))
+        for function in ("nvmlDeviceGetUUID", "nvmlDeviceGetName")
+    ]
+    uuid, name = (value if isinstance(value, str) and value.isascii() else None for value in told)
+    return uuid, name
 
 
 def identity(nvml: Bindings, line: Line, gpu: int, handle: object) -> tuple[Optional[str], ...]:
@@ -223,24 +253,34 @@ def identity(nvml: Bindings, line: Line, gpu: int, handle: object) -> tuple[Opti
     )
 
 
-def _read_gpu(gpu: _Gpu) -> None:
+def _read_calls(gpu: _Gpu) -> None:
     for call in CALLS:
-        result = gpu.call(call)
-        if isinstance(result, Missing) and result.reason in (LOST, "error:RESET_REQUIRED"):
-            # Nothing better will come, and a device that is gone is not to be prodded.
-            state: Answer = "lost" if result.reason == LOST else "reset-required"
-            gpu.tell(_STATE, state)
+        gpu.call(call)
+        if gpu.gone:
             return
-    _read_fans(gpu)
-    _read_fields(gpu)
+
+
+def _read_fallbacks(gpu: _Gpu) -> None:
     for call in FALLBACKS:
         if gpu.lacks(call.outs[0].name):
             gpu.call(call)
-    _read_nvlinks(gpu)
+
+
+def _read_c2c(gpu: _Gpu) -> None:
     links = gpu.known.get("gpu.c2c.links")
     _read_links(gpu, C2C_LINKS, links if isinstance(links, int) else 0)
-    _read_mig(gpu)
-    gpu.tell(_STATE, "ok")
+
+
+_PARTS = (_read_calls, _read_fans, _read_fields, _read_fallbacks, _read_nvlinks, _read_c2c, _read_mig)
+
+
+def _read_gpu(gpu: _Gpu) -> None:
+    """Ask everything; of a device that is gone nothing better will come, and it is not to be prodded."""
+    for read in _PARTS:
+        read(gpu)
+        if gpu.gone:
+            break
+    gpu.tell(_STATE, gpu.gone or "ok")
 
 
 def _open(nvml: Bindings, line: Line, gpu: int) -> object:
@@ -249,7 +289,7 @@ def _open(nvml: Bindings, line: Line, gpu: int) -> object:
     handle = nvml.ask(line, gpu, way, (gpu,))
     if isinstance(handle, Missing):
         line.say("gpu", gpu, None, None, None, None)
-        line.read(gpu, "gpu.state", "lost" if handle.reason == LOST else handle, "text")
+        line.read(gpu, "gpu.state", _GONE.get(handle.reason, handle), "text")
         line.read(gpu, "nvml.nvmlDeviceGetHandleByIndex", handle, "text")
         line.say("done", gpu)
         return None
@@ -285,8 +325,8 @@ def refuse(nvml: Bindings, line: Line, why: Missing) -> None:
     line.say("fatal", error_name(nvml, why), why.reason)
 
 
-def sweep(line: Line, skip: Sequence[int]) -> None:
-    """Ask everything of the table of every GPU but those in `skip`."""
+def sweep(line: Line, skip: Sequence[str]) -> None:
+    """Ask everything of the table but the GPUs (by index) and the functions of the node that are in `skip`."""
     opened = connect(line)
     if opened is None:
         return
@@ -294,16 +334,19 @@ def sweep(line: Line, skip: Sequence[int]) -> None:
     line.say("count", count)
     branch = 0
     for call in NODE_CALLS:
+        if any(function in skip for function, _ in call.ways):
+            continue
         result = nvml.ask(line, None, call, ())
         for out in call.outs:
             value = answer(nvml, out, result)
             line.read(None, out.name, value, out.unit)
             if out.name == "driver.version":
                 branch = _branch(value)
-    line.read(None, CPER.name, _error_records(nvml, line), CPER.unit)
+    if CPER_CALL not in skip:
+        line.read(None, CPER.name, _error_records(nvml, line), CPER.unit)
     # All GPUs are opened and named before any is examined, so that one that
     # hangs later can be named, and so can those that were not reached.
-    asked = [gpu for gpu in range(count) if gpu not in skip]
+    asked = [gpu for gpu in range(count) if str(gpu) not in skip]
     handles = [(gpu, _open(nvml, line, gpu)) for gpu in asked]
     for gpu, handle in handles:
         if handle is not None:
@@ -314,10 +357,10 @@ def sweep(line: Line, skip: Sequence[int]) -> None:
 def _error_records(nvml: Bindings, line: Line) -> Answer:
     """The bytes of platform error records (CPER) that wait; asked for their size alone, which reads none."""
     module = nvml.module
-    ask, shape = getattr(module, "nvmlSystemGetCPER_v1", None), getattr(module, "c_nvmlGetCPER_v1_t", None)
+    ask, shape = getattr(module, CPER_CALL, None), getattr(module, "c_nvmlGetCPER_v1_t", None)
     if ask is None or shape is None:
         return Missing(NOT_SUPPORTED)
-    line.begin(None, "nvmlSystemGetCPER_v1")
+    line.begin(None, CPER_CALL)
     try:
         filled = shape()
         filled.cursor.cperTypeMask = module.NVML_CPER_ACCESS_TYPE_GPU
@@ -348,16 +391,16 @@ def die_with_parent(parent: int) -> None:
 
 
 def serve(fd: int, words: Sequence[str], parent: int) -> None:
-    """Ask all GPUs but those in `words`, answer on this descriptor, and do not outlive the parent."""
+    """Ask everything but what is in `words`, answer on this descriptor, and do not outlive the parent."""
     die_with_parent(parent)
     line = Line(fd)
-    sweep(line, [int(index) for index in words])
+    sweep(line, words)
     line.say("end")
     line.flush()
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run: the parent's process id, then the indices to skip."""
+    """Run: the parent's process id, then what to skip."""
     fd = os.dup(1)
     os.dup2(2, 1)  # whatever the driver's library prints must not stand among the answers
     serve(fd, arguments[1:], int(arguments[0]))

@@ -1,10 +1,10 @@
 """The process that waits for NVML's events, so that nothing else has to.
 
 It registers for what happens on each GPU and then waits, a second at a time.
-Like `probes.nvml_child` it says what it is about to do before it does it, one
-JSON array a line:
+Like `probes.nvml_child` it says what it is about to do before it does it, in
+lines that are `?` or one JSON array each:
 
-    ["begin", gpu, function]              gpu is the index, or null for the node
+    ?gpu function                         asked next; gpu is the index, or nothing for the node
     ["gpu", index, pci, uuid, serial, name]
     ["registered", index, [kind...]]      what this GPU will tell
     ["refused", index, reason]            this GPU will tell nothing
@@ -13,7 +13,7 @@ JSON array a line:
     ["failed", reason]                    one wait failed; it goes on
     ["fatal", error, text]                NVML cannot be used at all
 
-A `begin` of nvmlEventSetWait_v2 comes every second, and is the sign of life.
+A `? nvmlEventSetWait_v2` comes every second, and is the sign of life.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from typing import NamedTuple, Optional
 
 from probes import bounded
 from probes.model import Entity, Source
-from probes.nvml_process import GRACE, called, end, left_over, remedy, start
+from probes.nvml_process import GRACE, asked, called, end, left_over, remedy, start
 
 SILENCE = 5.0
 """Seconds without a sign of life after which the driver hangs; there is one every second."""
@@ -129,13 +129,14 @@ class Events:
         self._end(None)
 
     def _take(self, line: bytes) -> None:
-        kind, *words = json.loads(line)
         self._heard_at = time.time()
-        if kind == "begin":
-            self._asking = (words[0], str(words[1]))
+        if line.startswith(b"?"):
+            self._asking = asked(line)
             if self._ready:
                 self._until = time.monotonic() + SILENCE
-        elif kind == "gpu":
+            return
+        kind, *words = json.loads(line)
+        if kind == "gpu":
             index, pci, uuid, serial, name = words
             self._gpus[index] = Entity("gpu", pci, uuid, serial, index, name)
         elif kind == "registered":

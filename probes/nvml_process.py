@@ -37,6 +37,11 @@ _REMEDIES = {
         "libnvidia-ml.so.1 was not found; install the NVIDIA driver's libraries",
     ),
     "NO_PERMISSION": ("no-permission", "the driver refused access; run as root or give access to /dev/nvidia*"),
+    "NOT_SUPPORTED": (
+        "library-incomplete",
+        "libnvidia-ml.so.1 lacks what every driver since 2018 has: it is too old, or not NVIDIA's; "
+        "see where it comes from: ldconfig -p | grep nvidia-ml",
+    ),
     "BINDINGS_NOT_INSTALLED": ("bindings-not-installed", "the Python module pynvml is missing; install nvidia-ml-py"),
     "UNKNOWN": (
         "unknown",
@@ -130,6 +135,12 @@ def left_over(state_dir: Optional[Path]) -> list[stuck.Stuck]:
     known = {child.pid for child in found}
     ours = [pid for pid in bounded.left_behind() if pid in _unkillable and pid not in known]
     return found + [stuck.Stuck(pid, time.time(), None, None) for pid in ours]
+
+
+def asked(line: bytes) -> tuple[Optional[int], str]:
+    """Which GPU (None: the node) is asked what, in a child's line that says so."""
+    index, _, function = line[1:].decode("ascii", "replace").partition(" ")
+    return int(index) if index.isdigit() else None, function
 
 
 def called(gpu: Entity) -> str:

@@ -79,8 +79,9 @@ def assess(
     products = {pci: device.name for pci, device in devices.items()}
     only = next(iter(products.values())) if len(set(products.values())) == 1 else None
     opened: list[tuple[Incident, Case]] = []
+    named = _by_name(values)
     for rule in rulebook.rules:
-        for pci, triggers, witness in _openings(rule, timeline, values, gpus):
+        for pci, triggers, witness in _openings(rule, timeline, named, gpus):
             known = facts if history is None else {**facts, **history.facts(rule.id, pci)}
             product = products.get(pci, only) if pci is not None else only
             case = Case(
@@ -102,8 +103,18 @@ def assess(
     )
 
 
+def _by_name(
+    values: Mapping[tuple[str | None, str], Reading],
+) -> dict[str, list[tuple[str | None, Reading]]]:
+    """Return the readings of each name with their devices."""
+    found: dict[str, list[tuple[str | None, Reading]]] = {}
+    for (pci, name), reading in values.items():
+        found.setdefault(name, []).append((pci, reading))
+    return found
+
+
 def _openings(
-    rule: Rule, timeline: Timeline, values: Mapping[tuple[str | None, str], Reading], gpus: frozenset[str]
+    rule: Rule, timeline: Timeline, named: Mapping[str, list[tuple[str | None, Reading]]], gpus: frozenset[str]
 ) -> list[tuple[str | None, list[Signal], Reading | None]]:
     """Return (device, trigger signals, trigger reading) for every incident that the rule opens."""
     groups: dict[str | None, list[Signal]] = {}
@@ -113,8 +124,8 @@ def _openings(
             for signal in selected(clause.select, timeline):
                 groups.setdefault(signal.pci if rule.scope == "gpu" else None, []).append(signal)
         elif isinstance(clause, Metric):
-            for (pci, name), reading in values.items():
-                if name == clause.of and _meets(clause, reading):
+            for pci, reading in named.get(clause.of, ()):
+                if _meets(clause, reading):
                     place = pci if rule.scope == "gpu" else None
                     witnesses.setdefault(place, reading)
                     groups.setdefault(place, [])

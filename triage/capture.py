@@ -32,7 +32,7 @@ MOST_RECORDS_BYTES = 256 << 20
 """Bytes of records that are written; of more the newest are kept."""
 MOST_READINGS = 200_000
 MOST_HISTORY = 32 << 20
-_KINDS = ("node", "gpu", "link", "switch", "port", "job", "process")
+_KINDS = ("node", "gpu", "mig", "link", "switch", "port", "job", "process")
 _WIDEST = 64
 """Bits of a whole number that a counter can have."""
 

@@ -3,7 +3,7 @@
 The clauses of `triage.clauses` and of `triage.known_bugs` are built on this.
 """
 
-from __future__ import annotations
+# No postponed annotations here: typing would compile each of them, which is half of what this module takes to load.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
@@ -59,7 +59,7 @@ class Case(NamedTuple):
     readings: Mapping[tuple[str | None, str], Reading]
     facts: Mapping[str, str]
     live: bool
-    history: Past | None = None
+    history: "Past | None" = None
     product: str | None = None
     bugs: Sequence[DriverBug] = ()
 

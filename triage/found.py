@@ -63,7 +63,9 @@ def together(all_found: Sequence[Found]) -> tuple[list[Reading], list[str]]:
     for found in told:
         for reading in found.readings:
             entity = reading.entity
-            place = entity.pci or entity.uuid or entity.index
+            place: object = entity.pci or entity.uuid or entity.index
+            if entity.kind == "mig":  # several at the address of one GPU
+                place = (entity.pci, entity.index)
             key = (entity.kind, place, None if entity.pci else entity.name, reading.name)
             old = newest.get(key)
             if old is None or (reading.at >= old.at and not _says_less(reading, old)):

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from probes.model import LogRecord, Reading
 from triage.case import Answer, Case, holds, matches, meant, nearby, readable
 from triage.model import Signal
-from triage.rulebook.bugs import NEVER, affected, branch, fixes, numbers
 from triage.rulebook.model import DriverBug, KnownBug, Select
+from triage.rulebook.versions import NEVER, affected, branch, fixes, numbers
 
 VERSION = "fact_driver_version"
 """The field of every signal that tells the version of the module, as it does wherever a rule names the fact."""

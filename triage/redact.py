@@ -185,7 +185,7 @@ class Redactor:
     def entity(self, entity: Entity) -> Entity:
         """An entity under pseudonyms; where it sits stays."""
         name = entity.name
-        if name is not None and entity.kind not in ("gpu", "switch"):
+        if name is not None and entity.kind not in ("gpu", "mig", "switch"):
             name = self.program(name) if entity.kind == "process" else self._named(entity.kind)(name)
         return entity._replace(
             uuid=None if entity.uuid is None else self.shaped(entity.uuid),

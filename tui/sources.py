@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from probes.model import Reading
 from triage.cli.exits import Refused
 from triage.cli.output import reason_of
 from triage.streams import Damaged, blocks
@@ -147,8 +148,11 @@ def _node_snapshot(told: dict[str, Any], spool: Path, took: float) -> Snapshot:
     logs: tuple[LogText, ...] = ()
     if told.get("rows"):
         logs = (LogText(str(told.get("origin")), str(spool), dict(told["rows"])),)
-    readings = tuple(unpack(each) for each in told.get("readings", ()))
-    return Snapshot(report, epoch(report.get("generated_at")) or time.time(), took, readings, logs)
+    return Snapshot(report, epoch(report.get("generated_at")) or time.time(), took, _readings(told), logs)
+
+
+def _readings(told: dict[str, Any]) -> tuple[Reading, ...]:
+    return tuple(unpack(each) for each in told.get("readings", ()))
 
 
 def logs_snapshot(told: dict[str, Any], took: float, logs: tuple[LogText, ...]) -> Snapshot:

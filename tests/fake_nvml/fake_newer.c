@@ -134,7 +134,9 @@ API nvmlDeviceGetThermalSettings(nvmlDevice_t device, unsigned int sensor, nvmlT
     DEVICE(device);
     (void)sensor;
     memset(out, 0, sizeof *out);
-    out->count = 1;
+    out->count = (unsigned int)number_of(gpu, "thermal.sensors", 1);
+    if (!out->count)
+        return SUCCESS;
     out->sensor[0].target = 1;
     return give_uint(act, gpu, "temperature", 38, (unsigned int *)&out->sensor[0].now);
 }
@@ -212,6 +214,21 @@ API nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t device, unsigned int index,
 
 API nvmlDeviceGetGpuInstanceId(nvmlDevice_t device, unsigned int *out) { DEVICE(device); (void)gpu; *out = device->mig; return device->mig ? SUCCESS : NOT_SUPPORTED; }
 API nvmlDeviceGetComputeInstanceId(nvmlDevice_t device, unsigned int *out) { DEVICE(device); (void)gpu; *out = 0; return device->mig ? SUCCESS : NOT_SUPPORTED; }
+
+typedef struct { unsigned int multiprocessors, copy, decoder, encoder, jpeg, ofa, gpu_slices, compute_slices; unsigned long long megabytes; } nvmlDeviceAttributes_t;
+
+API nvmlDeviceGetAttributes_v2(nvmlDevice_t device, nvmlDeviceAttributes_t *out)
+{
+    DEVICE(device);
+    char key[64];
+    if (!device->mig)
+        return NOT_SUPPORTED;
+    memset(out, 0, sizeof *out);
+    nvmlReturn_t code = give_uint(act, gpu, key_of(device, "multiprocessors", key, sizeof key), 16, &out->multiprocessors);
+    code = code ? code : give_uint(act, gpu, key_of(device, "slices.gpu", key, sizeof key), 1, &out->gpu_slices);
+    return code ? code : give_uint(act, gpu, key_of(device, "slices.compute", key, sizeof key), 1, &out->compute_slices);
+}
+
 API nvmlDeviceIsMigDeviceHandle(nvmlDevice_t device, unsigned int *out) { DEVICE(device); (void)gpu; *out = device->mig != 0; return SUCCESS; }
 
 /* ---- the node ------------------------------------------------------------------------- */
@@ -228,7 +245,7 @@ API nvmlSystemGetConfComputeState(nvmlConfComputeSystemState_t *out)
 
 API nvmlSystemGetConfComputeGpusReadyState(unsigned int *out) { ENTER(-1); return give_uint(act, -1, "confidential.ready", 0, out); }
 
-typedef struct { unsigned int mask; char uuid[96]; unsigned long long handle; unsigned char *buffer; unsigned int size; } nvmlGetCPER_t;
+typedef struct { unsigned int mask; char uuid[80]; unsigned long long handle; unsigned char *buffer; unsigned int size; } nvmlGetCPER_t;
 
 /* Answers the question for the size of what waits, which is all that is asked of it. */
 API nvmlSystemGetCPER_v1(nvmlGetCPER_t *out)

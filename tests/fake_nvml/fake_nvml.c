@@ -18,8 +18,9 @@
  *   event = 1 3 8 79                      event number 1: GPU 3, type 8, data 79
  *
  * Later lines win, a named GPU beats `*`, a named function beats `*`.  A
- * behaviour is words: an error's name without NVML_ERROR_, `delay_ms:N`,
- * `hang` (for ever), `crash` (SIGSEGV), `garbage` (nonsense in the outputs),
+ * behaviour is words: an error's name without NVML_ERROR_, `value:N` (N for
+ * every number and text that the call gives), `delay_ms:N`,
+ * `hang` (for ever), `crash` (SIGSEGV), `abort` (SIGABRT), `garbage` (nonsense in the outputs),
  * `block:PATH` (open PATH for writing: on a frozen file system the process
  * stays uninterruptible, as behind a stuck driver), `print:WORD` (write WORD to
  * standard output, as a library should not).
@@ -115,7 +116,13 @@ API nvmlDeviceGetSerial(nvmlDevice_t device, char *out, unsigned int size)
 API nvmlDeviceGetMinorNumber(nvmlDevice_t device, unsigned int *out) { DEVICE(device); return give_uint(act, gpu, "minor", gpu, out); }
 API nvmlDeviceGetIndex(nvmlDevice_t device, unsigned int *out) { DEVICE(device); *out = (unsigned int)gpu; return SUCCESS; }
 API nvmlDeviceGetModuleId(nvmlDevice_t device, unsigned int *out) { DEVICE(device); return give_uint(act, gpu, "module-id", gpu + 1, out); }
-TEXT(nvmlDeviceGetName, "name", "NVIDIA H100 80GB HBM3")
+API nvmlDeviceGetName(nvmlDevice_t device, char *out, unsigned int size)
+{
+    DEVICE(device);
+    char key[64];
+    const char *name = device->mig ? "NVIDIA H100 80GB HBM3 MIG 1g.10gb" : "NVIDIA H100 80GB HBM3";
+    return give_text(act, gpu, key_of(device, "name", key, sizeof key), name, out, size);
+}
 TEXT(nvmlDeviceGetBoardPartNumber, "part-number", "692-2G520-0200-000")
 TEXT(nvmlDeviceGetVbiosVersion, "vbios", "96.00.89.00.01")
 TEXT(nvmlDeviceGetInforomImageVersion, "inforom", "G520.0200.00.05")
@@ -152,7 +159,8 @@ API nvmlDeviceGetMemoryErrorCounter(nvmlDevice_t device, unsigned int type, unsi
     if (type > 1 || lifetime > 1 || location > 7)
         return INVALID_ARGUMENT;
     snprintf(key, sizeof key, "ecc.%s.%s.%s", LOCATIONS[location], TYPES[type], LIFETIMES[lifetime]);
-    return give_ulong(act, gpu, key, 0, out);
+    char whole[96];
+    return give_ulong(act, gpu, key_of(device, key, whole, sizeof whole), 0, out);
 }
 
 typedef struct {
@@ -298,8 +306,10 @@ API nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_t *out)
 API nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t *out)
 {
     DEVICE(device);
-    nvmlReturn_t code = give_ulong(act, gpu, "memory.total", 85520809984ll, &out->total);
-    code = code ? code : give_ulong(act, gpu, "memory.used", 4194304, &out->used);
+    char key[64];
+    long long total = device->mig ? 10468982784ll : 85520809984ll;
+    nvmlReturn_t code = give_ulong(act, gpu, key_of(device, "memory.total", key, sizeof key), total, &out->total);
+    code = code ? code : give_ulong(act, gpu, key_of(device, "memory.used", key, sizeof key), 4194304, &out->used);
     out->free = out->total - out->used;
     return code;
 }
@@ -481,10 +491,7 @@ static nvmlReturn_t give_processes(struct behaviour act, nvmlDevice_t device, co
 {
     char key[64], text[512], *rest = text;
     unsigned int room = *count, n = 0;
-    if (device->mig)
-        snprintf(key, sizeof key, "mig.%u.%s", device->mig - 1, what);
-    else
-        snprintf(key, sizeof key, "%s", what);
+    key_of(device, what, key, sizeof key);
     text_of((int)device->index, key, "", text, sizeof text);
     for (char *word = strtok_r(rest, " ,", &rest); word; word = strtok_r(NULL, " ,", &rest), n++) {
         char *colon = strchr(word, ':');

@@ -123,9 +123,16 @@ static int look_up(struct search *search, char *out, size_t size)
     return 0;
 }
 
+/* The number that the call which is being answered gives for all that it tells, if it behaves so. */
+static struct { int have; long long number; } forced;
+
 /* The text of `key` for a GPU (or for the node, gpu < 0), or `otherwise`. */
 static const char *text_of(int gpu, const char *key, const char *otherwise, char *out, size_t size)
 {
+    if (forced.have && strcmp(key, "gpus")) {
+        snprintf(out, size, "%lld", forced.number);
+        return out;
+    }
     char exact[192], any[192];
     struct search search = {.keys = {NULL}};
     if (gpu < 0)
@@ -182,6 +189,7 @@ static struct behaviour behave(int gpu, const char *function)
     int n = 0;
     note_call(function);
     read_scenario();
+    forced.have = 0;
     if (gpu >= 0) {
         snprintf(keys[n++], sizeof keys[0], "gpu.%d.do.%s", gpu, function);
         snprintf(keys[n++], sizeof keys[0], "gpu.%d.do.*", gpu);
@@ -198,6 +206,9 @@ static struct behaviour behave(int gpu, const char *function)
             long ms = strtol(word + 9, NULL, 10);
             struct timespec pause_for = {ms / 1000, ms % 1000 * 1000000L};
             nanosleep(&pause_for, NULL);
+        } else if (!strncmp(word, "value:", 6)) {
+            forced.have = 1;
+            forced.number = strtoll(word + 6, NULL, 0);
         } else if (!strcmp(word, "hang")) {
             forever();
         } else if (!strncmp(word, "block:", 6)) {
@@ -207,6 +218,8 @@ static struct behaviour behave(int gpu, const char *function)
             fflush(stdout);
         } else if (!strcmp(word, "crash")) {
             *(volatile int *)0 = 0;
+        } else if (!strcmp(word, "abort")) {
+            abort();
         } else if (!strcmp(word, "garbage")) {
             result.garbage = 1;
         } else {
@@ -231,6 +244,16 @@ static int unsupported(int gpu, const char *key)
 {
     char text[512];
     return !strcmp(text_of(gpu, key, "", text, sizeof text), "unsupported");
+}
+
+/* The key of a value: of a MIG device it is told from its GPU's as `mig.0.memory.used`. */
+static const char *key_of(nvmlDevice_t device, const char *key, char *out, size_t size)
+{
+    if (device->mig)
+        snprintf(out, size, "mig.%u.%s", device->mig - 1, key);
+    else
+        snprintf(out, size, "%s", key);
+    return out;
 }
 
 /* Random-looking bytes, the same each time: invalid UTF-8, an escape, no end. */

@@ -36,7 +36,8 @@ def sweep(
 
 
 def of_gpu(readings: list[Reading], index: int) -> dict[str, Value]:
-    return {reading.name: reading.value for reading in readings if reading.entity.index == index}
+    mine = [reading for reading in readings if reading.entity.kind == "gpu" and reading.entity.index == index]
+    return {reading.name: reading.value for reading in mine}
 
 
 def of_node(readings: list[Reading]) -> dict[str, Value]:
@@ -167,7 +168,114 @@ def test_several_sick_gpus_are_told_apart(scenario: MakeScenario, fake_nvml: Pat
     assert Missing("lost") == of_gpu(readings, 2)["gpu.temperature"]
     assert Missing("error:UNKNOWN") == of_gpu(readings, 3)["gpu.state"]
     assert_healthy(of_gpu(readings, 4))
+    assert not source.readable  # of GPU 3 nothing is known; the others answered or are told to be at fault
+
+
+@pytest.mark.parametrize(
+    ("function", "field"),
+    [("nvmlDeviceGetNvLinkErrorCounter", None), (None, pynvml.NVML_FI_DEV_MEMORY_TEMP), ("nvmlDeviceGetMigMode", None)],
+)
+@pytest.mark.parametrize(("code", "state"), [("GPU_IS_LOST", "lost"), ("RESET_REQUIRED", "reset-required")])
+def test_a_gpu_that_goes_while_it_is_asked_is_not_well(
+    scenario: MakeScenario, fake_nvml: Path, function: str | None, field: int | None, code: str, state: str
+) -> None:
+    """However late and in whatever question it says so; what it said before stays."""
+    made = scenario(2)
+    if function is not None:
+        made.gpu(1).on(function, code)
+        for known in (pynvml.NVML_FI_DEV_NVLINK_ECC_DATA_ERROR_COUNT_TOTAL,):
+            made.gpu(1).field(known, "!NOT_SUPPORTED")  # so that the links are asked one by one
+    if field is not None:
+        made.gpu(1).field(field, f"!{code}")
+    readings, _, source = sweep(made, fake_nvml)
+    assert state == of_gpu(readings, 1)["gpu.state"]
+    assert "96.00.89.00.01" == of_gpu(readings, 1)["gpu.vbios"]
     assert source.readable
+    assert_healthy(of_gpu(readings, 0))
+
+
+@pytest.mark.parametrize("behaviour", ["crash", "hang"])
+@pytest.mark.parametrize("function", ["nvmlSystemGetConfComputeState", "nvmlSystemGetCPER_v1"])
+def test_what_the_node_can_do_without_costs_no_gpu(
+    scenario: MakeScenario, fake_nvml: Path, behaviour: str, function: str
+) -> None:
+    """A library that fails in a question about the node is not asked it again, and every GPU is read."""
+    readings, _, source = sweep(scenario(2).on(function, behaviour), fake_nvml, deadline=6.0)
+    why = Missing("timed-out" if behaviour == "hang" else "error:SIGSEGV")
+    name = "nvml.error-records" if "CPER" in function else "confidential.feature"
+    assert why == of_node(readings)[name]
+    assert "580.65.06" == of_node(readings)["driver.version"]
+    assert_healthy(of_gpu(readings, 0))
+    assert_healthy(of_gpu(readings, 1))
+    assert source.readable
+    assert f"in {function}, which was left out" in str(source.reason)
+
+
+@pytest.mark.parametrize("code", ["UNKNOWN", "NO_PERMISSION", "IRQ_ISSUE", "INSUFFICIENT_POWER"])
+def test_a_gpu_that_cannot_be_opened_is_not_taken_for_read(scenario: MakeScenario, fake_nvml: Path, code: str) -> None:
+    """Nobody may say that it is well; the others are read all the same."""
+    made = scenario(2)
+    made.gpu(0).on("nvmlDeviceGetHandleByIndex_v2", code)
+    readings, _, source = sweep(made, fake_nvml)
+    why = Missing("no-permission" if code == "NO_PERMISSION" else f"error:{code}")
+    assert (why, why) == (of_gpu(readings, 0)["gpu.state"], of_gpu(readings, 0)["gpu.responsive"])
+    assert not source.readable
+    assert f"GPU 0 could not be opened ({why.reason})" == source.reason
+    assert_healthy(of_gpu(readings, 1))
+
+
+def test_mig_devices_are_entities_at_the_address_of_their_gpu(scenario: MakeScenario, fake_nvml: Path) -> None:
+    """How the GPU is cut, and what each part holds, uses and suffers; what one refuses is missing there alone."""
+    made = scenario(2)
+    made.gpu(1).set("mig.mode", 1).set("mig.devices", 2).set("mig.0.processes", "4242:1048576 4243")
+    made.gpu(1).set("mig.1.slices.gpu", 3).set("mig.1.slices.compute", 2).set("mig.1.memory.used", 7)
+    made.gpu(1).set("mig.1.ecc.sram.uncorrected.volatile", 5).set("mig.0.ecc.sram.uncorrected.volatile", "unsupported")
+    made.gpu(1).set("mig.1.name", "NVIDIA H100 80GB HBM3 MIG 2c.3g.40gb")
+    readings, gpus, _ = sweep(made, fake_nvml)
+    parts = {reading.entity for reading in readings if reading.entity.kind == "mig"}
+    _, second = sorted(parts, key=lambda entity: entity.index or 0)
+    assert Entity("mig", gpus[1].pci, "MIG-00000000-0000-4000-8000-000100000001", None, 1, second.name) == second
+    assert "NVIDIA H100 80GB HBM3 MIG 2c.3g.40gb" == second.name
+    told = {(reading.entity.index, reading.name): reading.value for reading in readings if reading.entity in parts}
+    assert {
+        (0, "mig.gpu-instance"): 1,
+        (0, "mig.compute-instance"): 0,
+        (0, "mig.slices.gpu"): 1,
+        (0, "mig.slices.compute"): 1,
+        (0, "mig.multiprocessors"): 16,
+        (0, "mig.memory.total"): 10468982784,
+        (0, "mig.memory.used"): 4194304,
+        (0, "mig.ecc.sram.uncorrected.volatile"): Missing("not-supported"),
+        (0, "mig.processes"): 2,
+        (1, "mig.gpu-instance"): 2,
+        (1, "mig.compute-instance"): 0,
+        (1, "mig.slices.gpu"): 3,
+        (1, "mig.slices.compute"): 2,
+        (1, "mig.multiprocessors"): 16,
+        (1, "mig.memory.total"): 10468982784,
+        (1, "mig.memory.used"): 7,
+        (1, "mig.ecc.sram.uncorrected.volatile"): 5,
+        (1, "mig.processes"): 0,
+    } == told
+    assert 2 == of_gpu(readings, 1)["gpu.mig.devices"]
+    assert 0 == of_gpu(readings, 0)["gpu.mig.devices"]
+
+
+def test_a_mig_device_that_cannot_be_opened_is_named(scenario: MakeScenario, fake_nvml: Path) -> None:
+    made = scenario(1)
+    made.gpu(0).set("mig.mode", 1).on("nvmlDeviceGetMigDeviceHandleByIndex", "NO_PERMISSION")
+    readings, _, _ = sweep(made, fake_nvml)
+    states = [(r.entity.index, r.value) for r in readings if r.name == "mig.state"]
+    assert [(index, Missing("no-permission")) for index in range(7)] == states
+
+
+def test_a_gpu_without_a_sensor_has_no_temperature_of_it(scenario: MakeScenario, fake_nvml: Path) -> None:
+    """Not zero, and not what the GPU before it said, which the bindings would keep."""
+    made = scenario(2)
+    made.gpu(1).set("thermal.sensors", 0)
+    readings, _, _ = sweep(made, fake_nvml)
+    assert 38 == of_gpu(readings, 0)["gpu.temperature.sensor"]
+    assert Missing("not-supported") == of_gpu(readings, 1)["gpu.temperature.sensor"]
 
 
 def test_the_deadline_holds_when_every_gpu_hangs(scenario: MakeScenario, fake_nvml: Path) -> None:
@@ -178,9 +286,11 @@ def test_the_deadline_holds_when_every_gpu_hangs(scenario: MakeScenario, fake_nv
     assert len(entities) == 8
     assert all(entity.pci for entity in entities)
     accused = [index for index in range(8) if "nvml.nvmlDeviceGetEccMode" in of_gpu(readings, index)]
-    assert [0, 1, 2] == accused[:3]
+    assert 0 < len(accused) < 8
+    assert list(range(len(accused))) == accused
     assert Missing(nvml.NOT_REACHED) == of_gpu(readings, 7)["gpu.responsive"]
     assert "before GPU" in str(source.reason)
+    assert not source.readable
 
 
 def test_nobody_is_accused_when_there_was_no_time_to_answer(scenario: MakeScenario, fake_nvml: Path) -> None:
@@ -330,6 +440,14 @@ def test_a_node_without_the_library_says_so(scenario: MakeScenario, tmp_path: Pa
     assert not source.readable
     assert "libnvidia-ml.so.1" in str(source.reason)
     assert of_node(readings)["nvml.error"] == "library-not-found"
+
+
+def test_a_library_that_lacks_what_every_driver_has_is_told_to(scenario: MakeScenario, tmp_path: Path) -> None:
+    """One that is too old, or that somebody put in the way."""
+    readings, _, source = sweep(scenario(1), build(tmp_path / "odd", omit=("nvmlInitWithFlags",)))
+    assert not source.readable
+    assert "lacks what every driver since 2018 has" in str(source.reason)
+    assert of_node(readings)["nvml.error"] == "library-incomplete"
 
 
 def test_a_node_without_the_bindings_says_so(

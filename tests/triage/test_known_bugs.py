@@ -9,9 +9,9 @@ import pytest
 from probes.model import Entity, LogRecord, Reading, Source
 from triage.assess import assess
 from triage.model import Assessment, Evidence, Incident
-from triage.rulebook.bugs import NEVER, affected, branch, fixes
 from triage.rulebook.load import load
 from triage.rulebook.model import DriverBug, Rulebook
+from triage.rulebook.versions import NEVER, affected, branch, fixes
 
 PRODUCTS = ("Tesla V100-SXM2-32GB", "NVIDIA GeForce RTX 4090", "NVIDIA H100 80GB HBM3")
 PLAIN = 30

@@ -24,6 +24,7 @@ from tui.sources import LogSource, NodeSource, ReportSource, is_report, read_rep
 from tui.sweep import pack, unpack, write_spool
 
 ROOT = Path(__file__).parent.parent.parent
+CAPTURE = ROOT / "tests" / "fixtures" / "h200-healthy-redacted.tar.gz"
 LOG = "[  100.000000] NVRM: Xid (PCI:0000:4e:00): 79, pid=811, name=python, GPU has fallen off the bus.\n"
 
 
@@ -66,6 +67,17 @@ def test_a_rulebook_that_is_wrong_is_a_failure_with_its_reason(
     assert isinstance(told, Failed)
     assert "no-rules" in told.reason
     assert "Traceback" not in told.reason
+
+
+def test_a_capture_brings_its_readings(tmp_path: Path, events: tuple[threading.Event, threading.Event]) -> None:
+    """The screens show on another machine what they showed on that one."""
+    told = next(LogSource([str(CAPTURE)]).snapshots(*events))
+
+    assert isinstance(told, Snapshot)
+    states = [reading.value for reading in told.readings if reading.name == "gpu.state"]
+    assert ["ok"] == sorted(set(map(str, states)))
+    assert len(told.report["gpus"]) == len(states)
+    assert {"gpu.temperature", "gpu.ecc.mode"} <= {reading.name for reading in told.readings}
 
 
 def test_a_sweep_that_hangs_is_ended_and_the_next_one_is_tried(

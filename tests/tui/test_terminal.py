@@ -17,6 +17,7 @@ from tests.tui.fleets import write_fleet
 
 ROOT = Path(__file__).parent.parent.parent
 LOG = ROOT / "examples" / "bus-errors-then-xid79.log"
+CAPTURE = ROOT / "tests" / "fixtures" / "h200-healthy-redacted.tar.gz"
 COLOUR = re.compile(rb"\x1b\[(?:[0-9;]*;)?(?:3[0-7]|4[0-7]|9[0-7]|10[0-7]|38|48)(?:;[0-9;]*)?m")
 PATIENCE = 20.0
 
@@ -159,6 +160,18 @@ def test_from_the_page_of_the_fleet_to_a_command_in_the_clipboard(
 
     assert "Traceback" not in window.screen
     assert [] == COLOUR.findall(window.raw.read_bytes())
+
+
+def test_a_capture_opens_on_another_machine(terminal: Callable[..., Terminal]) -> None:
+    """What `collect` wrote there: the GPUs with their readings, not only the log."""
+    window = terminal(size=(120, 40))
+    window.type(program(str(CAPTURE)))
+    window.sees("h200-healthy-redacted.tar.gz", "kernel-log, nvml", "TEMP POWER UTIL", "? help")
+    assert re.search(r"ok +[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.0 +\d+C +\d+W", window.screen), window.screen
+    assert "no readings in this source" not in window.screen
+    assert "Traceback" not in window.screen
+    window.press("q")
+    window.ends(0)
 
 
 def test_it_suspends_and_comes_back(terminal: Callable[..., Terminal]) -> None:

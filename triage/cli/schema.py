@@ -16,7 +16,7 @@ def parser() -> Parser:
     parsed = Parser(
         "schema",
         "Print a JSON Schema (2020-12). The report's holds those of the NDJSON lines too, under $defs.",
-        "gpu-triage schema report > report.v1.json\ngpu-triage schema xid\ngpu-triage schema fleet-report",
+        "gpu-triage schema report > report.v1.json\ngpu-triage schema incidents > incidents.v1.json",
         "0 done   2 bad arguments",
     )
     parsed.add_argument("of", choices=tuple(SCHEMAS), help="whose schema")

@@ -25,11 +25,12 @@ def parser() -> Parser:
     """Return the parser of this verb."""
     parsed = Parser(
         "tui",
-        "Open the screens on this node or, with FILE, on what logs or a stored report say. A folder with one capture\n"
-        "or log for each node is a fleet. Reads only.",
+        "Open the screens on this node or, with FILE, on what logs, a capture or a stored report say. A folder with one\n"
+        "capture or log for each node is a fleet. Reads only.",
         """
 gpu-triage tui
 gpu-triage tui /var/log/kern.log
+gpu-triage tui gpu-triage-node7-20261126T170841Z.tar.gz
 gpu-triage tui captures/ --inventory racks.csv
 gpu-triage check --format json > report.json; gpu-triage tui report.json
 """,

@@ -6,11 +6,11 @@ that is a recurrence.  A line that is still in the log is not seen again: only
 what is new since the last sweep is.
 """
 
-from __future__ import annotations
+# No postponed annotations here: typing would compile each of them, which is half of what this module takes to load.
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from probes.model import Missing, Reading
@@ -27,6 +27,7 @@ HYSTERESIS = 900.0
 """Seconds that a reading must be well again before its incident is over, where the rule does not say."""
 JITTER = 1.0
 """Seconds by which the time of one line differs from reading to reading, for clocks are adjusted."""
+RESET = "the GPU was reset and it did not come back"
 MOST_INCIDENTS = 2000
 MOST_SIGHTINGS = 200
 OLDEST = 400 * 86400.0
@@ -42,12 +43,16 @@ class Sight(NamedTuple):
 
 
 class Eyes(NamedTuple):
-    """What a sweep could see: the kernel log, whether back to the boot, and readings by (PCI address, name)."""
+    """What a sweep could see: the kernel log, whether back to the boot, and readings by (PCI address, name).
+
+    `reset` are the addresses of the GPUs that were reset since the sweep before.
+    """
 
     log: bool
     from_boot: bool
     readings: Mapping[tuple[str | None, str], Reading]
     parts: Mapping[str, Part]
+    reset: Container[str | None] = ()
 
 
 class Row(NamedTuple):
@@ -107,6 +112,8 @@ def live(
     for sight in sights:
         old = _match(db, sight.incident, seen)
         row, fresh = _see(old, sight, now, seq)
+        if old is not None and row.state == "open" and not fresh and row.by_log and row.pci in eyes.reset:
+            row = _resolved(row, now, RESET)
         seen.add(row.fingerprint)
         _save(db, row)
         if fresh:
@@ -277,6 +284,8 @@ def _not_seen(old: Row, now: Moment, eyes: Eyes) -> Row:
     if fitted is not None and same(fitted, mine) is False and not any(same(p, mine) for p in eyes.parts.values()):
         return _resolved(old, now, f"the part was replaced: {mine} became {fitted}")
     by_log = bool(old.by_log)
+    if by_log and not old.witness and old.pci in eyes.reset:
+        return _resolved(old, now, RESET)
     rebooted = bool(now.boot) and old.last_boot != now.boot
     if not _could_see(old, eyes, rebooted):
         return old._replace(away_at=None, away_monotonic=None, away_boot=None)

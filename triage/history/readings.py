@@ -167,9 +167,15 @@ def latest(db: sqlite3.Connection) -> dict[tuple[str, str], Last]:
     }
 
 
-def keep(db: sqlite3.Connection, seq: int, now: Moment, readings: Iterable[Reading], overlaps: bool) -> None:
-    """Write the counters, levels and facts of one sweep."""
+def keep(
+    db: sqlite3.Connection, seq: int, now: Moment, readings: Iterable[Reading], overlaps: bool
+) -> frozenset[str | None]:
+    """Write the counters, levels and facts of one sweep; return the addresses of the GPUs that were reset.
+
+    One whose counters all began anew, though the driver stayed loaded, was reset or brought up anew.
+    """
     known = latest(db)
+    fell: dict[bool, set[str | None]] = {True: set(), False: set()}
     extend: list[tuple[int, int, int]] = []
     insert: list[tuple[int, int, int, float, float, float]] = []
     facts: list[tuple[str, str, str]] = []
@@ -190,6 +196,8 @@ def keep(db: sqlite3.Connection, seq: int, now: Moment, readings: Iterable[Readi
         counted = grown(reading.name, last, value, now, overlaps)
         if counted is None:
             continue
+        if last is not None and reading.entity.kind == "gpu" and _would_tell(reading.name, last, now):
+            fell[value < last.counted.value].add(reading.entity.pci)
         if last is None:
             series = db.execute("INSERT INTO series(subject, name) VALUES(?, ?)", (about, reading.name)).lastrowid
             insert.append((int(series or 0), seq, seq, *counted))
@@ -200,6 +208,13 @@ def keep(db: sqlite3.Connection, seq: int, now: Moment, readings: Iterable[Readi
     db.executemany("UPDATE run SET last = ? WHERE series = ? AND first = ?", extend)
     db.executemany("INSERT INTO run(series, first, last, value, total, blind) VALUES(?, ?, ?, ?, ?, ?)", insert)
     _keep_facts(db, seq, facts)
+    return frozenset(fell[True] - fell[False])
+
+
+def _would_tell(name: str, last: Last, now: Moment) -> bool:
+    """Whether a reset of the GPU would be seen by this counter: it had counted, and nothing else sets it back."""
+    same_load = bool(now.boot) and (now.boot, now.load) == (last.when.boot, last.when.load)
+    return same_load and kind(name) == LOAD and last.counted.value > 0
 
 
 def _keep_facts(db: sqlite3.Connection, seq: int, facts: Iterable[tuple[str, str, str]]) -> None:

@@ -187,10 +187,14 @@ def record(
         notices.append(change.says)
     if not overlaps or not slots:
         parts.keep(db, seq, slots, here)
-    readings.keep(db, seq, now, read, overlaps)
+    reset = readings.keep(db, seq, now, read, overlaps)
+    for pci in sorted(address for address in reset if address):
+        says = f"the GPU at {pci} was reset, or brought up anew, since the sweep before: its counters began anew"
+        tell("gpu-reset", pci, says)
+        notices.append(says)
     by_name = {(r.entity.pci if r.entity.kind == "gpu" else None, r.name): r for r in read}
     logs = [source for source in sources if source.kind == "kernel-log"]
-    eyes = life.Eyes(any(s.readable for s in logs), any(s.from_boot for s in logs), by_name, here)
+    eyes = life.Eyes(any(s.readable for s in logs), any(s.from_boot for s in logs), by_name, here, reset)
     version = by_name.get((None, "driver.version"))
     driver = version.value if version is not None and isinstance(version.value, str) else None
     reported = zip(incidents, report["incidents"], strict=True)

@@ -1,46 +1,12 @@
-"""Reads the table of faults that some driver versions have, `rules/catalog/driver-bugs.yaml`, and compares versions.
-
-A row speaks only of the branches that it names: that a branch is newer than the
-fix of another does not tell that it has it, for branches are made long before
-they are released.
-"""
+"""Reads the table of faults that some driver versions have, `rules/catalog/driver-bugs.yaml`."""
 
 from __future__ import annotations
 
 from triage.rulebook.convert import Names, RuleReader
 from triage.rulebook.model import DriverBug, Seen
 from triage.rulebook.problems import Problem
+from triage.rulebook.versions import NEVER, branch, numbers
 from triage.rulebook.yamlload import Document, Map
-
-NEVER = "never"
-"""What stands for a version where a branch ended, or is known, without the fix."""
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """Return a version as numbers, which compare as the versions follow each other."""
-    return tuple(int(part) for part in version.split(".") if part.isdecimal())
-
-
-def branch(version: str) -> str:
-    """Return the branch of a version: `570` of `570.86.15`."""
-    return version.partition(".")[0]
-
-
-def affected(bug: DriverBug, version: str) -> bool | None:
-    """Return whether a driver version has a bug; None if nothing is said of its branch."""
-    fixed = bug.fixed.get(branch(version))
-    if fixed is None:
-        return None
-    since = bug.since.get(branch(version))
-    if since is not None and numbers(version) < numbers(since):
-        return False
-    return fixed == NEVER or numbers(version) < numbers(fixed)
-
-
-def fixes(bug: DriverBug) -> str:
-    """Return the versions that fixed it, such as `570.169 and 575.64`."""
-    *most, last = [version for version in bug.fixed.values() if version != NEVER]
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def read_bugs(document: Document, names: Names, problems: list[Problem]) -> tuple[DriverBug, ...]:

@@ -7,4 +7,6 @@ from pathlib import Path
 REPORT = Path(__file__).parent / "report.v1.json"
 XID = Path(__file__).parent / "xid.v1.json"
 FLEET = Path(__file__).parent / "fleet-report.v1.json"
-SCHEMAS = {"report": REPORT, "xid": XID, "fleet-report": FLEET}
+DOCTOR = Path(__file__).parent / "doctor.v1.json"
+INCIDENTS = Path(__file__).parent / "incidents.v1.json"
+SCHEMAS = {"report": REPORT, "xid": XID, "fleet-report": FLEET, "doctor": DOCTOR, "incidents": INCIDENTS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,16 +15,17 @@ from typing import Any
 import pytest
 
 from tests.fake_nvml import Scenario
+from tests.soak.kill_checks import torment
 
 KMSG = "/dev/kmsg"
 DEADLINE = 8.0
 
 
-def check(env: dict[str, str]) -> tuple[int, dict[str, Any], float]:
+def check(env: dict[str, str], *words: str) -> tuple[int, dict[str, Any], float]:
     """Run the real command; return its exit code, report and duration."""
     began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "triage", "check", "--format", "json", "--deadline", str(DEADLINE)],
+        [sys.executable, "-m", "triage", "check", "--format", "json", "--deadline", str(DEADLINE), *words],
         env={**os.environ, **env},
         capture_output=True,
         text=True,
@@ -51,6 +53,51 @@ def test_a_gpu_that_hangs_or_kills_the_query_is_named_and_the_others_are_reporte
     assert said == incident["evidence"][0]["source"]["missing"]
     assert {0, 1, 2, 3} <= {gpu["index"] for gpu in report["gpus"]}
     assert seconds < DEADLINE + 4
+
+
+@pytest.mark.parametrize(
+    ("error", "rule"),
+    [
+        ("UNKNOWN", "nvml-unresponsive"),
+        ("IRQ_ISSUE", "nvml-unresponsive"),
+        ("INSUFFICIENT_POWER", "power-cables"),
+        ("RESET_REQUIRED", "recovery-action"),
+        ("NO_PERMISSION", None),
+    ],
+)
+def test_a_gpu_that_cannot_be_opened_is_never_ok(
+    fake_nvml: Path, scenario: Callable[[int], Scenario], error: str, rule: str | None
+) -> None:
+    """It is an incident where NVML says what is wrong with it, and else keeps the node from being well."""
+    nodes = scenario(3)
+    nodes.gpu(1).on("nvmlDeviceGetHandleByIndex_v2", error)
+
+    _, report, _ = check(nodes.env(fake_nvml), "--no-history")
+
+    source = next(source for source in report["sources"] if source["kind"] == "nvml")
+    assert rule is None or incidents(report, rule)
+    assert report["status"] != "ok"
+    assert error != "NO_PERMISSION" or "GPU 1 could not be opened (no-permission)" == source["reason"]
+
+
+def test_a_library_that_ends_every_query_is_never_ok(fake_nvml: Path, scenario: Callable[[int], Scenario]) -> None:
+    """However it does so: each GPU of which nothing could be asked is an incident."""
+    nodes = scenario(2).on("nvmlDeviceGetEccMode", "abort")
+
+    code, report, _ = check(nodes.env(fake_nvml), "--no-history")
+
+    assert [0, 1] == sorted(i["where"]["gpu"]["index"] for i in incidents(report, "nvml-unresponsive"))
+    assert (2, "critical") == (code, report["status"])
+
+
+def test_a_check_that_is_killed_loses_nothing_that_it_reported(tmp_path: Path) -> None:
+    """At any moment of its life; a few times here, `make soak` does it a thousand times."""
+    if shutil.which("cc") is None:
+        pytest.skip("the fake NVML needs a C compiler (cc)")
+    outcome = torment(tmp_path, 12, seed=3)
+
+    assert 12 == outcome.early + outcome.late
+    assert outcome.early > 0
 
 
 def test_counters_alone_make_an_incident(fake_nvml: Path, scenario: Callable[[int], Scenario]) -> None:

@@ -93,6 +93,65 @@ def test_a_reboot_ends_it_if_the_new_boots_log_could_be_read(tmp_path: Path) -> 
         assert [(state, 1, False)] == told(report)
 
 
+def test_a_reset_of_the_gpu_ends_it_and_is_told(tmp_path: Path) -> None:
+    """Its counters begin anew while the driver stays loaded; what is new after that is a recurrence."""
+    fault = [incident(5.0)]
+    with open_memory(tmp_path, at(60)) as memory:
+        sweep(memory, at(60), readings=[counter(7)], incidents=fault)
+    with open_memory(tmp_path, at(360)) as memory:
+        reset = sweep(memory, at(360), readings=[counter(0)], incidents=fault)
+    with open_memory(tmp_path, at(660)) as memory:
+        later = sweep(memory, at(660), readings=[counter(0)], incidents=fault)
+    with open_memory(tmp_path, at(960)) as memory:
+        back = sweep(memory, at(960), readings=[counter(1)], incidents=[incident(900.0, first=5.0, seen=2)])
+
+    assert ("ok", ["resolved"]) == (reset["status"], [i["state"] for i in reset["incidents"]])
+    assert "the GPU was reset and it did not come back" == reset["incidents"][0]["history"]["resolved_why"]
+    assert [f"the GPU at {SLOT} was reset, or brought up anew, since the sweep before: its counters began anew"] == [
+        notice for notice in reset["notices"] if "reset" in notice
+    ]
+    assert ["resolved"] == [i["state"] for i in later["incidents"]]
+    assert [] == [notice for notice in later["notices"] if "reset" in notice]
+    assert [("open", 1)] == [(i["state"], i["history"]["reopened"]) for i in back["incidents"]]
+    with open_store(tmp_path, now=START) as store:
+        kinds = [event.kind for event in story(store, row_of(tmp_path))]
+    assert ["opened", "gpu-reset", "resolved", "reopened"] == kinds
+
+
+@pytest.mark.parametrize(
+    ("moment", "value"),
+    [(at(360, load="2"), 0), (at(360, boot=LATER_BOOT, up=20.0), 0), (at(360), 7), (at(360), 9)],
+    ids=["driver-loaded", "rebooted", "unchanged", "grown"],
+)
+def test_what_is_no_reset_of_the_gpu_is_not_told_as_one(tmp_path: Path, moment: Any, value: int) -> None:
+    with open_memory(tmp_path, at(60)) as memory:
+        sweep(memory, at(60), readings=[counter(7)], incidents=[incident(5.0)])
+    with open_memory(tmp_path, moment) as memory:
+        told_now = sweep(memory, moment, readings=[counter(value)], incidents=[])
+
+    assert [] == [notice for notice in told_now["notices"] if "reset" in notice]
+
+
+def test_one_counter_that_falls_beside_others_is_no_reset(tmp_path: Path) -> None:
+    """A sum over links falls when one of them cannot be read; a reset sets all counters back."""
+    with open_memory(tmp_path, at(60)) as memory:
+        sweep(memory, at(60), readings=[counter(7), counter(40, "gpu.nvlink.errors.crc")], incidents=[incident(5.0)])
+    with open_memory(tmp_path, at(360)) as memory:
+        told_now = sweep(memory, at(360), readings=[counter(7), counter(3, "gpu.nvlink.errors.crc")], incidents=[])
+
+    assert [] == [notice for notice in told_now["notices"] if "reset" in notice]
+
+
+def test_a_fault_that_a_reading_still_shows_is_not_over_with_a_reset(tmp_path: Path) -> None:
+    with open_memory(tmp_path, at(60)) as memory:
+        sweep(memory, at(60), readings=[counter(7)], incidents=[incident(5.0)])
+    with open_memory(tmp_path, at(360)) as memory:
+        shown = incident(None, witness=counter(1, "gpu.rows.failure"))
+        told_now = sweep(memory, at(360), readings=[counter(0)], incidents=[shown])
+
+    assert ["open"] == [i["state"] for i in told_now["incidents"]]
+
+
 def test_what_comes_back_is_a_recurrence(tmp_path: Path) -> None:
     """After a reboot, as the same incident, with the new time and the count of all times."""
     with open_memory(tmp_path) as memory:

@@ -311,11 +311,11 @@ def test_it_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_kills_at_random_moments_lose_nothing_acknowledged(tmp_path: Path) -> None:
-    """A few here; `python -m tests.soak.kill_sweeps` does a thousand."""
-    outcome = torment(tmp_path, 30, seed=7)
+    """A few here; `make soak` does a thousand.  How many sweeps come between two kills is the machine's affair."""
+    outcome = torment(tmp_path, 40, seed=7)
 
-    assert 30 == outcome.kills
-    assert outcome.acknowledged > 30
+    assert 40 == outcome.kills
+    assert outcome.acknowledged > 10
 
 
 def test_an_empty_history_is_not_made_by_looking(tmp_path: Path) -> None:

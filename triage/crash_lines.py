@@ -1,0 +1,142 @@
+"""What the lines of one crash say: the task, RIP, the frames and whose they are.  See `triage.crash`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from probes.model import LogRecord
+from triage.model import Signal
+
+MAX_FRAMES = 200
+
+_RIP = re.compile(r"(?:RIP|EIP|pc)\s*: (?:[0-9a-f]{2,4}:)?(?:\[?<?[0-9a-f]{8,16}>?\]?\s*)?([\w.$]+)(?:\+0x|$|/)")
+_IN_MODULE = re.compile(r"\+0x[0-9a-f]+/0x[0-9a-f]+\s*\[([\w-]+)")
+_FRAME = re.compile(
+    r"(\?\s+)?(?<![\w.$])([A-Za-z_][\w.$]*)(?:\+0x[0-9a-f]+/0x[0-9a-f]+|\+\d+/\d+\])(?:\s+\[([A-Za-z][\w-]*)[^\]]*\])?"
+)
+_COMM = re.compile(r"(?:Comm: |task )([^:\s][^:]{0,15}?)(?:$|\s+(?:Kdump|Tainted|Not tainted|blocked)|:\d+)")
+_TAINT = re.compile(r"Tainted: ((?:[A-Z] *)+)")
+_PATH = re.compile(r"(?:at |in )((?:[\w.-]+/)+[\w.-]+\.[chS])")
+# Code of the kernel that finds what other code has broken.
+_DETECTOR = re.compile(
+    r"(?:lib/(?:refcount|list_debug|usercopy|kobject|debugobjects)|mm/(?:slub|slab|usercopy)|kernel/locking/\w+"
+    r"|fs/(?:proc/generic|sysfs/\w+|kernfs/dir))\.c|include/"
+)
+_FINDER = re.compile(
+    r"refcount_warn_saturate|__list_\w+_valid|usercopy_abort|kmem_cache_|__?slab_|slab_err|object_err|print_trailer"
+    r"|dump_stack|panic|kfree|___?slab|check_slab|free_to_partial|on_freelist|alloc_debug|free_debug|__warn|report_bug"
+    r"|proc_register|sysfs_warn_dup"
+)
+_SCHEDULER = re.compile(
+    r"_*(?:schedule|context_switch|preempt_schedule|io_schedule|wait_for_common|wait_for_completion)"
+)
+_WORK = re.compile(r"(?:in-flight|pending): (?:\d+(?:\(RESCUER\))?:)?([A-Za-z_][\w.$]*)")
+_NOTE = re.compile(r"note: ([^\[\s]{1,15})\[\d+\] exited with")
+_PART = re.compile(
+    r"Call [Tt]race|Modules linked in|RIP: |[RE]?[A-D]X: |R\d\d: |x\d+ ?: |[CDEFG]S: |CR2: |Code: |</?TASK>|PGD |#PF"
+    r"|pstate|[ls][rp] : |---\[|pc : |Hardware name|Workqueue: |CPU: |PKRU|DR\d: |Tainted|Not tainted|note: "
+    r"|(?:Read|Write) of size|Slab 0x|Object (?:0x|[0-9a-f]{8})|Redzone |Padding |Allocated in |Freed in |Showing busy"
+    r"|workqueue \w+: flags|  pwq \d|    (?:in-flight|pending): |={20}|-{20}"
+)
+
+
+class Crash:
+    """A crash whose lines are being read, one by one."""
+
+    def __init__(self, record: LogRecord, kind: str, modules: Mapping[str, str]) -> None:
+        self.record = record
+        self.quiet = 0
+        self.body = 0
+        self.fresh = True
+        self._modules = modules
+        self._fields: dict[str, str] = {"kind": kind}
+        self._frames: list[tuple[str, str]] = []
+        self._left_overs: dict[str, None] = {}
+        self._rip: str | None = None
+
+    def head(self, head: Signal, kind: str) -> None:
+        """Take one of its head lines, which is a signal already."""
+        if kind == "panic":
+            self._fields["panic"] = "yes"
+        for name, value in head.fields.items():
+            self._fields.setdefault(name, value)
+        self._fields["heads"] = ",".join(dict.fromkeys([*self._fields.get("heads", "").split(","), kind])).strip(",")
+        self.quiet = 0
+
+    def line(self, message: str) -> None:
+        """Take a line; `quiet` counts those since the last that said anything of it."""
+        before = self.body
+        rip = _RIP.search(message)
+        if rip and self._rip is None and not message.lstrip().startswith("mce"):
+            self._rip = rip[1]
+            inside = _IN_MODULE.search(message, rip.start())
+            self._fields["symbol"] = rip[1]
+            self._fields["module"] = self._name(rip[1], inside[1] if inside else None) or "kernel"
+            self._fields["by"] = "rip"
+            self.body += 1
+        elif not rip and "+" in message and "/" in message and "Code:" not in message:
+            for unreliable, symbol, module in _FRAME.findall(message):
+                self.body += 1
+                if len(self._frames) >= MAX_FRAMES or _FINDER.match(symbol):
+                    continue
+                if not unreliable:
+                    self._frames.append((symbol, self._name(symbol, module or None) or "kernel"))
+                elif module:
+                    self._left_overs.setdefault(module.replace("-", "_"))
+        for name, regex in (("comm", _COMM), ("taint", _TAINT), ("path", _PATH), ("comm", _NOTE), ("work", _WORK)):
+            found = regex.search(message)
+            if found:
+                self._fields.setdefault(name, found[1].strip())
+        if self.body > before or _PART.search(message):
+            self.quiet = 0
+            self.body += 1
+        else:
+            self.quiet += 1
+        if "end trace" in message or self.body > before:
+            self.fresh = False
+
+    def signal(self) -> Signal:
+        """Return what its lines say together."""
+        fields = self._fields
+        path = fields.get("path", "")
+        path_owner = None if _DETECTOR.match(path) else self._owner(path, "/")
+        named = fields.get("at_module") or self._owner(fields.get("at_symbol", ""), None)
+        if named:
+            fields["module"], fields["by"] = named.replace("-", "_"), "head"
+        elif "module" not in fields or fields["module"] == "kernel":
+            frame = next((module for _, module in self._frames if module != "kernel"), None)
+            if path_owner:
+                fields["module"], fields["by"] = path_owner, "path"
+            elif frame:
+                fields["module"], fields["by"] = frame, "frame"
+            elif work := self._owner(fields.get("work", ""), None):
+                fields["module"], fields["by"] = work, "work"
+            elif self._frames:
+                fields["module"] = "kernel"
+                fields.setdefault("by", "frame")
+            else:
+                task = self._owner(fields.get("comm", ""), None)
+                if "module" not in fields and task:
+                    fields["module"], fields["by"] = task, "task"
+        fields.setdefault("symbol", self._frames[0][0] if self._frames else "")
+        waits = (symbol for symbol, _ in self._frames if not _SCHEDULER.match(symbol))
+        fields["wait"] = next(waits, "") if fields["kind"] == "hung-task" else ""
+        fields["frames"] = ",".join(dict.fromkeys(module for _, module in self._frames))
+        fields["left_overs"] = ",".join(self._left_overs)
+        return Signal("crash", None, fields, self.record)
+
+    def _name(self, symbol: str, module: str | None) -> str | None:
+        """Return the module that a frame prints, else the one its symbol's prefix belongs to."""
+        if module:
+            return module.replace("-", "_")
+        return self._owner(symbol, None)
+
+    def _owner(self, text: str, separator: str | None) -> str | None:
+        """Return the module whose known prefix (of a symbol, task or, with `separator`, source path) this has."""
+        if not text:
+            return None
+        for prefix, module in self._modules.items():
+            if ("/" in prefix) == (separator == "/") and (prefix in text if separator else text.startswith(prefix)):
+                return module
+        return None
