@@ -71,6 +71,24 @@ def assess(
     node = node() if callable(node) else node
     now = now() if callable(now) else now
     history = history() if callable(history) else history
+    return conclude(
+        rulebook, timeline, readings, read, node=node, now=now, notices=said, preset=preset, history=history
+    )
+
+
+def conclude(
+    rulebook: Rulebook,
+    timeline: Timeline,
+    readings: Sequence[Reading],
+    sources: Sequence[Source],
+    *,
+    node: str | None,
+    now: float,
+    notices: Sequence[str] = (),
+    preset: Mapping[str, Preset] | None = None,
+    history: Past | None = None,
+) -> Assessment:
+    """Conclude from signals that are on their axis already; the arguments are those of `assess`."""
     devices = devices_of(timeline, readings)
     values = {reading_key(reading): reading for reading in readings}
     facts = facts_of(timeline, readings)
@@ -92,11 +110,11 @@ def assess(
     incidents = sorted(_fold(opened), key=worst_first)
     return Assessment(
         node=node,
-        status=status([i.severity for i in incidents if i.state == "open"], [source.readable for source in read]),
-        sources=read,
+        status=status([i.severity for i in incidents if i.state == "open"], [source.readable for source in sources]),
+        sources=tuple(sources),
         incidents=tuple(incidents),
         gpus=tuple(devices.values()),
-        notices=said + timeline.notices + rulebook.notices,
+        notices=(*notices, *timeline.notices, *rulebook.notices),
         facts=facts,
     )
 
