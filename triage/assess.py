@@ -221,7 +221,8 @@ def _state(case: Case, now: float) -> str:
     if not case.triggers:
         return "open"
     last = case.triggers[-1]
-    boots = [boot for origin, boot in case.timeline.spans if origin == last.record.origin]
+    # The logs of a live node are all its own, so the journal of an earlier boot stands before the ring of this one.
+    boots = [boot for origin, boot in case.timeline.spans if origin == last.record.origin or (case.live and boot)]
     if last.record.boot is not None and boots and boots[-1] != last.record.boot and last.record.boot in boots:
         return "resolved"
     ended = last.last_at if last.last_at is not None else last.record.at
