@@ -7,4 +7,5 @@ from pathlib import Path
 REPORT = Path(__file__).parent / "report.v1.json"
 XID = Path(__file__).parent / "xid.v1.json"
 FLEET = Path(__file__).parent / "fleet-report.v1.json"
-SCHEMAS = {"report": REPORT, "xid": XID, "fleet-report": FLEET}
+WATCH = Path(__file__).parent / "watch.v1.json"
+SCHEMAS = {"report": REPORT, "xid": XID, "fleet-report": FLEET, "watch": WATCH}

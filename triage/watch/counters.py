@@ -47,7 +47,7 @@ class Counters:
     @property
     def due(self) -> float:
         """When to call `tick` next, in seconds of CLOCK_MONOTONIC."""
-        return time.monotonic() + 1.0 if self._thread is not None else self._due
+        return time.monotonic() + DEADLINE if self._thread is not None else self._due
 
     def soon(self, seconds: float = 0.0) -> None:
         """Read once more within so many seconds."""

@@ -101,6 +101,7 @@ class Watch:
         self._asked_soon = 0.0
         self._known: set[str] = set()
         self._lost_so_far = 0
+        self._log_readable = True
         self._clocks = _Clocks()
         with self._judge.open() as memory:
             assert memory.store is not None
@@ -153,7 +154,6 @@ class Watch:
         if swept is not None:
             self._judge.counted(swept.readings, swept.sources, swept.began)
             self._dirty = True
-        self._hear_events()
         self._told_by_nvml_only()
         if self._may_decide():
             self._decide()
@@ -161,6 +161,7 @@ class Watch:
             self._deliver()
         if self._server is not None:
             self._server.serve(ready)
+        self._hear_events()
         self._counters.tick()
         self._notify.alive()
 
@@ -222,6 +223,11 @@ class Watch:
             )
 
     def _read_log(self) -> None:
+        if self._follower.readable != self._log_readable:
+            self._log_readable = self._follower.readable
+            what, says = ("log-readable", "it is read again") if self._log_readable else ("log-unreadable", "it is not read")
+            self._judge.note(what, f"kernel log: {self._follower.source.reason or says}")
+            self._dirty = True
         caught_up = self._follower.caught_up
         records = self._follower.read()
         gaps, self._follower.gaps = self._follower.gaps, []
