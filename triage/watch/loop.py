@@ -8,6 +8,7 @@ answered line by line.
 from __future__ import annotations
 
 import json
+import os
 import select
 import signal
 import socket
@@ -21,6 +22,7 @@ from probes.model import LogRecord
 from probes.moment import moment
 from probes.nvml_events import Event, Events
 from triage import __version__
+from triage.cli.exits import DONE, INTERRUPTED, Refused
 from triage.report import iso
 from triage.rulebook.model import Rulebook
 from triage.watch import telling
@@ -114,8 +116,9 @@ class Watch:
 
     def run(self) -> int:
         """Watch until SIGTERM (0) or SIGINT (130) or until nobody reads what is told (0)."""
-        previous = {number: signal.signal(number, self._signal) for number in _SIGNALS}
-        wakeup = signal.set_wakeup_fd(self._woken.fileno(), warn_on_full_buffer=False)
+        for number in _SIGNALS:  # until the process has ended: a second SIGTERM must not spoil what the first began
+            signal.signal(number, self._signal)
+        signal.set_wakeup_fd(self._woken.fileno(), warn_on_full_buffer=False)
         try:
             self._begin()
             while not self._signals & {signal.SIGTERM, signal.SIGINT}:
@@ -124,13 +127,13 @@ class Watch:
         except Gone:
             pass
         finally:
-            signal.set_wakeup_fd(wakeup)
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+            signal.set_wakeup_fd(-1)
             self._close()
-        return 130 if signal.SIGINT in self._signals else 0
+        return INTERRUPTED if signal.SIGINT in self._signals else DONE
 
     def _signal(self, number: int, _frame: object) -> None:
+        if number == signal.SIGINT and number in self._signals:
+            os._exit(INTERRUPTED)
         self._signals.add(number)
 
     def _begin(self) -> None:
@@ -225,7 +228,9 @@ class Watch:
     def _read_log(self) -> None:
         if self._follower.readable != self._log_readable:
             self._log_readable = self._follower.readable
-            what, says = ("log-readable", "it is read again") if self._log_readable else ("log-unreadable", "it is not read")
+            what, says = (
+                ("log-readable", "it is read again") if self._log_readable else ("log-unreadable", "it is not read")
+            )
             self._judge.note(what, f"kernel log: {self._follower.source.reason or says}")
             self._dirty = True
         caught_up = self._follower.caught_up
@@ -329,8 +334,6 @@ class Watch:
         self._dirty = True
 
     def _take_rules(self, problem: str) -> None:
-        from triage.cli.exits import Refused
-
         rulebook = None
         if not problem:
             try:

@@ -18,6 +18,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
+from tests import kernel_ring
 from tests.fake_nvml import Scenario
 from triage.schema import REPORT, WATCH
 
@@ -147,10 +148,11 @@ def inject(text: str) -> float:
 
 @pytest.fixture
 def kernel_log() -> None:
-    """Needs a kernel log that can be written and read."""
+    """A kernel log that can be written and read, and holds nothing of other tests."""
     if not os.access(KMSG, os.W_OK | os.R_OK):
         why = f"{KMSG} cannot be written and read here; run the tests as root of a machine with a kernel log"
         pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
+    kernel_ring.flush()
 
 
 @pytest.fixture
