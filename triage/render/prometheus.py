@@ -28,7 +28,6 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 def to_prometheus(
     report: Json,
     *,
-    rules: str | None = None,
     seconds: float | None = None,
     counters: Mapping[str, tuple[str, Sequence[Sample]]] | None = None,
 ) -> str:
@@ -36,7 +35,6 @@ def to_prometheus(
 
     Args:
         report: as `triage.report.to_report` made it.
-        rules: the digest of the rulebook.
         seconds: how long the sweep took.
         counters: further counters, by name: what they say, and their samples.
     """
@@ -99,9 +97,8 @@ def to_prometheus(
             for severity in _ORDER
         ],
     )
-    if rules is not None:
-        labels = {"version": report["tool"]["version"], "sha256": rules[:12]}
-        family("gpu_triage_rules_info", "The program and the rules that judge; always 1.", [(labels, 1.0)])
+    labels = {"version": report["tool"]["version"], "sha256": report["tool"].get("rules", "")}
+    family("gpu_triage_rules_info", "The program and the rules that judge; always 1.", [(labels, 1.0)])
     for name, (says, samples) in (counters or {}).items():
         family(name, says, samples, "counter")
     return "".join(f"{line}\n" for line in lines)

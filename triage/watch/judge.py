@@ -135,7 +135,13 @@ class Judge:
         sources = [log, *self._counted]
         past, known = memory.past(memory.named(self._readings), now)
         found = conclude(self.rulebook, self._axis.timeline(), known, sources, node=self.node, now=now.at, history=past)
-        report = to_report(found, generated_at=now.at, tool_version=__version__, causes=self.rulebook.causes)
+        report = to_report(
+            found,
+            generated_at=now.at,
+            tool_version=__version__,
+            causes=self.rulebook.causes,
+            rules=self.rulebook.digest,
+        )
         told = list(self.notices)
 
         def also(db: Any, said: Json) -> None:

@@ -403,7 +403,7 @@ class Watch:
         count = sum(incident["state"] == "open" for incident in said["incidents"])
         self._notify.status(f"{said['status']}: {count} open incident{'' if count == 1 else 's'}")
         if self._server is not None:
-            self._server.show(said, self._judge.rulebook.digest, self._figures())
+            self._server.show(said, self._figures())
 
     def _figures(self) -> dict[str, tuple[str, list[Any]]]:
         """The counters of the watch itself."""

@@ -48,7 +48,6 @@ class Server:
         self._listener.setblocking(False)
         self._clients: dict[int, Client] = {}
         self._report: Json | None = None
-        self._rules: str | None = None
         self._counters: Mapping[str, tuple[str, Any]] = {}
 
     @property
@@ -57,9 +56,9 @@ class Server:
         host, port = self._listener.getsockname()[:2]
         return str(host), int(port)
 
-    def show(self, report: Json, rules: str, counters: Mapping[str, tuple[str, Any]]) -> None:
+    def show(self, report: Json, counters: Mapping[str, tuple[str, Any]]) -> None:
         """Answer with this report from now on."""
-        self._report, self._rules, self._counters = report, rules, counters
+        self._report, self._counters = report, counters
 
     def wants(self) -> list[tuple[int, int]]:
         """What to wait on, and for what."""
@@ -124,7 +123,7 @@ class Server:
         if path == b"/metrics":
             if self._report is None:
                 return _response("503 Service Unavailable", b"nothing has been read yet\n")
-            body = to_prometheus(self._report, rules=self._rules, counters=self._counters).encode()
+            body = to_prometheus(self._report, counters=self._counters).encode()
             return _response("200 OK", body, CONTENT_TYPE, method == b"HEAD")
         if path == b"/":
             return _response("200 OK", b"gpu-triage of " + os.uname().nodename.encode() + b": see /metrics\n")
