@@ -39,6 +39,7 @@ gpu-triage watch --listen 127.0.0.1:9401
         help="serve metrics for Prometheus at http://HOST:PORT/metrics (default: listen nowhere)",
     )
     parsed.add_argument("--kmsg", default="/dev/kmsg", help=argparse.SUPPRESS)
+    parsed.add_argument("--journal", metavar="DIR", help=argparse.SUPPRESS)
     add_rules(parsed)
     add_history(parsed)
     return parsed
@@ -65,6 +66,7 @@ def main(words: Sequence[str]) -> int:
         load=lambda: load_rulebook(args.rules, overlays(args)),
         check_rules=lambda: which(args.rules, overlays(args)),
         kmsg=args.kmsg,
+        journal=("--directory", args.journal) if args.journal else (),
     )
     rulebook = options.load()
     try:

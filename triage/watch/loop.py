@@ -73,6 +73,7 @@ class Options(NamedTuple):
     load: Callable[[], Rulebook]
     check_rules: Callable[[], tuple[str, ...]]
     kmsg: str
+    journal: tuple[str, ...] = ()
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -111,7 +112,8 @@ class Watch:
             self._history_notices = list(memory.notices)
         self._seen = moment()
         here = self._been is not None and self._been.boot == self._seen.boot
-        self._follower = Follower(options.kmsg, after=self._been.seq if here and self._been else None)
+        after = self._been.seq if here and self._been else None
+        self._follower = Follower(options.kmsg, after=after, journal=options.journal)
         self._began = time.monotonic()
 
     def run(self) -> int:
@@ -215,7 +217,7 @@ class Watch:
         """Read what an earlier boot still logged after the watch of that time had ended."""
         if self._been is None or not self._been.boot or self._been.boot == self._seen.boot:
             return
-        records = of_boot(self._been.boot, self._been.at, CATCH_UP)
+        records = of_boot(self._been.boot, self._been.at, CATCH_UP, self._options.journal)
         self._judge.feed(records)
         self._judge.close_crash()
         if not records:
@@ -355,7 +357,7 @@ class Watch:
             self._judge.use(rulebook)
             last = self._follower.last
             self._follower.close()
-            self._follower = Follower(self._options.kmsg, after=last)
+            self._follower = Follower(self._options.kmsg, after=last, journal=self._options.journal)
 
     # --- deciding and telling ----------------------------------------------------------------------------------
 
