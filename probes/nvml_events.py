@@ -96,6 +96,12 @@ class Events:
         return self._process is not None
 
     @property
+    def descriptors(self) -> list[int]:
+        """What to wait on beside other things: `wait(0.0)` has something to do when one of them can be read."""
+        pipes = () if self._process is None else (self._process.stdout, self._process.stderr)
+        return [pipe.fileno() for pipe in pipes if pipe is not None and not pipe.closed]
+
+    @property
     def source(self) -> Source:
         """From when to when events were listened for, how many came, and why no more."""
         silent = [f"GPU {index}: {why}" for index, (_, _, why) in sorted(self.told.items()) if why is not None]

@@ -40,3 +40,13 @@ def scenario(tmp_path: Path) -> Callable[[int], Scenario]:
         return Scenario(tmp_path / "scenario", gpus)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """The checker of Prometheus, from Debian's package of that name."""
+    found = shutil.which("promtool")
+    if found is None:
+        why = "promtool is missing; install the Debian package prometheus"
+        pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
+    return str(found)

@@ -72,6 +72,24 @@ def assess(
     node = node() if callable(node) else node
     now = now() if callable(now) else now
     history = history() if callable(history) else history
+    return conclude(
+        rulebook, timeline, readings, read, node=node, now=now, notices=said, preset=preset, history=history
+    )
+
+
+def conclude(
+    rulebook: Rulebook,
+    timeline: Timeline,
+    readings: Sequence[Reading],
+    sources: Sequence[Source],
+    *,
+    node: str | None,
+    now: float,
+    notices: Sequence[str] = (),
+    preset: Mapping[str, Preset] | None = None,
+    history: Past | None = None,
+) -> Assessment:
+    """Conclude from signals that are on their axis already; the arguments are those of `assess`."""
     devices = devices_of(timeline, readings)
     values = {reading_key(reading): reading for reading in readings}
     facts = facts_of(timeline, readings)
@@ -94,11 +112,11 @@ def assess(
     incidents = sorted(_fold(opened), key=worst_first)
     return Assessment(
         node=node,
-        status=status([i.severity for i in incidents if i.state == "open"], [source.readable for source in read]),
-        sources=read,
+        status=status([i.severity for i in incidents if i.state == "open"], [source.readable for source in sources]),
+        sources=tuple(sources),
         incidents=tuple(incidents),
         gpus=tuple(devices.values()),
-        notices=said + timeline.notices + rulebook.notices,
+        notices=(*notices, *timeline.notices, *rulebook.notices),
         facts=facts,
     )
 
@@ -216,7 +234,8 @@ def _state(case: Case, now: float) -> str:
     if not case.triggers:
         return "open"
     last = case.triggers[-1]
-    boots = [boot for origin, boot in case.timeline.spans if origin == last.record.origin]
+    # The logs of a live node are all its own, so the journal of an earlier boot stands before the ring of this one.
+    boots = [boot for origin, boot in case.timeline.spans if origin == last.record.origin or (case.live and boot)]
     if last.record.boot is not None and boots and boots[-1] != last.record.boot and last.record.boot in boots:
         return "resolved"
     ended = last.last_at if last.last_at is not None else last.record.at

@@ -40,6 +40,7 @@ def to_report(
     tool_version: str,
     causes: Mapping[str, Cause] | None = None,
     complete: bool = True,
+    rules: str | None = None,
 ) -> Json:
     """Return the report as JSON values.
 
@@ -49,11 +50,12 @@ def to_report(
         tool_version: the version of this program.
         causes: the rulebook's causes, for their titles; without them titles are null.
         complete: false if reading was interrupted, so that more may be wrong than is said.
+        rules: the digest of the rulebook; without it the report does not tell by which rules it was made.
     """
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "report",
-        "tool": {"name": TOOL, "version": tool_version},
+        "tool": {"name": TOOL, "version": tool_version, **({} if rules is None else {"rules": rules})},
         "generated_at": iso(generated_at),
         "complete": complete,
         "node": text(assessment.node),

@@ -145,21 +145,26 @@ class Scanner:
 
     def scan(self, records: Iterable[LogRecord]) -> Iterator[Signal]:
         """Yield the signals of these records in their order, crashes put together from their lines."""
-        crashes = self.crashes = Crashes(self._modules)
+        self.crashes = Crashes(self._modules)
         for record in records:
-            if self._adopted:
-                yield from self._taken_over()
-            signals = self.match(record)
-            if not signals:
-                self.plain += 1
-                if crashes.idle(record):
-                    continue
-            yield from crashes.feed(record, signals)
-            for signal in signals:
-                if not signal.name.startswith("crash."):
-                    yield signal
+            yield from self.feed(record)
         yield from self._taken_over()
-        yield from crashes.close()
+        yield from self.crashes.close()
+
+    def feed(self, record: LogRecord) -> Iterator[Signal]:
+        """Yield the signals that this record completes; a crash comes once it is over, or `crashes` is closed."""
+        if self._adopted:
+            yield from self._taken_over()
+        signals = self.match(record)
+        crashes = self.crashes
+        if not signals:
+            self.plain += 1
+            if crashes.idle(record):
+                return
+        yield from crashes.feed(record, signals)
+        for signal in signals:
+            if not signal.name.startswith("crash."):
+                yield signal
 
     def adopt(self, signals: Iterable[Signal], plain: int) -> None:
         """Take over what another scanner found in a log of its own; `scan` yields it in its place."""

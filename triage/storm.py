@@ -43,6 +43,20 @@ class Crowds:
                 known.add(value)
                 self._held += 1
 
+    def move(self, origin: str, moved: Mapping[int, int]) -> None:
+        """Take notice that signals of a log were forgotten, and where the others stand now."""
+        for place in [place for place in self._of if place[0] == origin]:
+            own = self._of.pop(place)
+            full = place in self._full
+            self._full.discard(place)
+            if place[1] in moved:
+                here = (origin, moved[place[1]])
+                self._of[here] = own
+                if full:
+                    self._full.add(here)
+            else:
+                self._held -= len(own[0]) + len(own[1])
+
     def told(self, place: tuple[str, int], signal: Signal) -> Signal:
         """Return the folded signal with what was told apart."""
         own = self._of.get(place)

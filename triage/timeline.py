@@ -117,6 +117,31 @@ class Spans:
                 span[place + 1] = times[1] if last is None else max(last, times[1])
         self._counts[key][1] += number
 
+    def forget(self, origin: str, lost: Sequence[Signal]) -> None:
+        """Note that what this source said until the last of these signals is known no more."""
+        for (source, boot), span in self._spans.items():
+            mine = [signal for signal in lost if signal.record.boot == boot] if source == origin else []
+            for place, times in (
+                (0, [t for s in mine if (t := s.last_at or s.record.at) is not None]),
+                (2, [t for s in mine if (t := s.last_monotonic or s.record.monotonic) is not None]),
+            ):
+                first = span[place]
+                if times and first is not None:
+                    span[place] = max(first, *times)
+            if mine:
+                counts = self._counts[source, boot]
+                counts[0] = 0
+                counts[1] -= sum(signal.count for signal in mine)
+
+    def missed(self, key: tuple[str, str | None], at: float | None, monotonic: float | None) -> None:
+        """Note that records of this source and boot were lost: it is heard from these times on, not before."""
+        if key in self._spans:
+            span = self._spans[key]
+            for place, time in ((0, at), (2, monotonic)):
+                if time is not None:
+                    span[place] = time
+            self._counts[key][0] = 0
+
     def adopt(self, other: Spans) -> None:
         """Take over what another has noted of other sources."""
         self._spans.update(other._spans)
@@ -210,56 +235,105 @@ def _same_event(last: LogRecord, now: LogRecord) -> bool:
 
 def build(signals: Iterable[Signal], spans: Spans) -> Timeline:
     """Fold, merge and number the signals; consumes the iterator."""
-    logs: dict[str, list[Signal]] = {}
-    latest: dict[tuple[object, ...], tuple[str, int]] = {}
-    heard = spans.heard
-    crowds = Crowds()
-    dropped = 0
-    kept = 0
+    axis = Axis(spans)
     for signal in signals:
+        axis.take(signal)
+    return axis.timeline()
+
+
+class Axis:
+    """Folds signals as they come; `timeline` is what there is so far, and more may come after it."""
+
+    def __init__(self, spans: Spans, most: int = MOST_SIGNALS) -> None:
+        self.spans = spans
+        self.kept = 0
+        self._most = most
+        self._logs: dict[str, list[Signal]] = {}
+        self._latest: dict[tuple[object, ...], tuple[str, int]] = {}
+        self._crowds = Crowds()
+        self._dropped = 0
+
+    def take(self, signal: Signal) -> None:
+        """Take one signal: a new one, or a further one of a burst."""
+        heard, logs = self.spans.heard, self._logs
         folded = signal.last_order == FOLDED
         if not folded and heard.before(signal):
             here = (signal.record.origin, signal.record.boot)
             heard.echoes[here] = heard.echoes.get(here, 0) + 1
-            continue
+            return
         log = logs.setdefault(signal.record.origin, [])
         key = _fold_key(signal)
-        place = latest.get(key)
+        place = self._latest.get(key)
         if place is not None:
             first = logs[place[0]][place[1]]
             gap = _gap(first, signal)
             if gap is None or gap <= FOLD:
-                crowds.add(place, signal)
+                self._crowds.add(place, signal)
                 logs[place[0]][place[1]] = first._replace(
                     count=first.count + signal.count,
                     last_at=signal.record.at or first.last_at,
                     last_monotonic=signal.record.monotonic or first.last_monotonic,
                 )
-                continue
-        if kept >= MOST_SIGNALS:
-            dropped += signal.count
-            continue
-        kept += 1
-        latest[key] = place = (signal.record.origin, len(log))
-        crowds.add(place, signal)
+                return
+        if self.kept >= self._most:
+            self._dropped += signal.count
+            return
+        self.kept += 1
+        self._latest[key] = place = (signal.record.origin, len(log))
+        self._crowds.add(place, signal)
         if not folded:
             signal = signal._replace(last_at=signal.record.at, last_monotonic=signal.record.monotonic)
         log.append(signal)
-    notices = [f"{dropped} further distinct signals were counted but not kept"] if dropped else []
-    for origin, log in logs.items():
-        log[:] = (crowds.told((origin, index), signal) for index, signal in enumerate(log))
-    merged, unmerged = _merge(list(logs.values()))
-    if unmerged:
-        notices.append(
-            "no wall-clock times in "
-            + ", ".join(sorted(unmerged))
-            + ": its records stand after those of the other logs; order between them is unknown"
-        )
-    numbered = tuple(signal._replace(order=i, last_order=i) for i, signal in enumerate(merged))
-    by_name: dict[str, list[Signal]] = {}
-    for signal in numbered:
-        by_name.setdefault(signal.name, []).append(signal)
-    return Timeline(numbered, {n: tuple(s) for n, s in by_name.items()}, spans.result(numbered), tuple(notices))
+
+    def forget(self, most: int) -> int:
+        """Keep only the latest `most` signals of each log, and say of what was before that it was not heard.
+
+        Returns how many went.  A burst that goes on stays, whenever it began.
+        """
+        gone = 0
+        for origin, log in self._logs.items():
+            latest = sorted(range(len(log)), key=lambda place: _ended(log[place]), reverse=True)[:most]
+            if len(latest) == len(log):
+                continue
+            kept = sorted(latest)
+            gone += len(log) - len(kept)
+            moved = {place: number for number, place in enumerate(kept)}
+            lost = [log[place] for place in range(len(log)) if place not in moved]
+            self.spans.forget(origin, lost)
+            self._latest = {
+                key: (where, moved[place] if where == origin else place)
+                for key, (where, place) in self._latest.items()
+                if where != origin or place in moved
+            }
+            self._logs[origin] = [log[place] for place in kept]
+            self._crowds.move(origin, moved)
+        self.kept -= gone
+        return gone
+
+    def timeline(self) -> Timeline:
+        """Merge and number what was taken so far."""
+        notices = [f"{self._dropped} further distinct signals were counted but not kept"] if self._dropped else []
+        told = self._crowds.told
+        logs = [
+            [told((origin, place), signal) for place, signal in enumerate(log)] for origin, log in self._logs.items()
+        ]
+        merged, unmerged = _merge(logs)
+        if unmerged:
+            notices.append(
+                "no wall-clock times in "
+                + ", ".join(sorted(unmerged))
+                + ": its records stand after those of the other logs; order between them is unknown"
+            )
+        numbered = tuple(signal._replace(order=i, last_order=i) for i, signal in enumerate(merged))
+        by_name: dict[str, list[Signal]] = {}
+        for signal in numbered:
+            by_name.setdefault(signal.name, []).append(signal)
+        spans = self.spans.result(numbered)
+        return Timeline(numbered, {n: tuple(s) for n, s in by_name.items()}, spans, tuple(notices))
+
+
+def _ended(signal: Signal) -> tuple[float, float]:
+    return (signal.last_monotonic or signal.record.monotonic or 0.0, signal.last_at or signal.record.at or 0.0)
 
 
 def seconds_between(one: Signal, other: Signal) -> float | None:

@@ -554,8 +554,11 @@ API nvmlEventSetWait_v2(nvmlEventSet_t set, nvmlEventData_t *out, unsigned int t
 {
     ENTER(-1);
     struct waiting waiting = {set, out, 0};
-    for (unsigned int waited = 0;; waited += 10) {
-        struct timespec tick = {0, 10000000L};
+    /* A driver sleeps until there is something; how often this one looks is a matter for whoever measures. */
+    const char *set_tick = getenv("FAKE_NVML_EVENT_TICK_MS");
+    unsigned int step = set_tick && atoi(set_tick) > 0 ? (unsigned int)atoi(set_tick) : 10;
+    for (unsigned int waited = 0;; waited += step) {
+        struct timespec tick = {step / 1000, step % 1000 * 1000000L};
         read_scenario();
         each_line(match_event, &waiting);
         if (waiting.found)

@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -47,6 +48,7 @@ def parser() -> Parser:
 gpu-triage check
 gpu-triage check --deadline 10 --format json
 gpu-triage check --format json | jq -r .status
+gpu-triage check --format prometheus --output /var/lib/prometheus/node-exporter/gpu-triage.prom
 """,
         """
 0 ok   1 warning   2 critical   3 unknown (also bad arguments, this help, and no NVIDIA driver)
@@ -55,7 +57,10 @@ gpu-triage check --format json | jq -r .status
     parsed.add_argument(
         "--deadline", type=deadline, default=20.0, metavar="SECONDS", help="answer within this time (default: 20)"
     )
-    add_output(parsed)
+    add_output(parsed, ("text", "json", "ndjson", "prometheus"))
+    parsed.add_argument(
+        "--output", type=Path, metavar="FILE", help="write to FILE, in one step, and nothing to standard output"
+    )
     add_rules(parsed)
     add_history(parsed)
     add_now(parsed)
@@ -70,9 +75,16 @@ def main(words: Sequence[str]) -> int:
     except Refused as refused:
         return _refuse(refused)
     now = time.time() if args.now is None else args.now
+    began = time.monotonic()
     report = _sweep(args, now)
     try:
-        output.write(_drawn(report, args))
+        drawn = _drawn(report, args, time.monotonic() - began)
+        if args.output is None:
+            output.write(drawn)
+        else:
+            from triage.cli.replace import replace
+
+            replace(args.output, drawn)
     except Refused as refused:
         return _refuse(refused)
     return CHECK[report["status"]]
@@ -122,7 +134,11 @@ def nothing_known(reason: str, *, now: float) -> dict[str, Any]:
     return reports.nothing_known(reason, now=now)
 
 
-def _drawn(report: dict[str, Any], args: Any) -> str:
+def _drawn(report: dict[str, Any], args: Any, seconds: float) -> str:
+    if args.format == "prometheus":
+        from triage.render.prometheus import to_prometheus
+
+        return to_prometheus(report, seconds=round(seconds, 3))
     if args.format == "text":
         from triage.render.oneline import status_line
         from triage.render.text import render

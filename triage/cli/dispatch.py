@@ -27,6 +27,7 @@ class Verb(NamedTuple):
 
 VERBS = (
     Verb("check", "triage.cli.check", "one health sweep of this node, for people and for monitoring"),
+    Verb("watch", "triage.cli.watch", "follow this node and tell what opens, changes and ends, as NDJSON"),
     Verb("explain", "triage.cli.explain", "the verdict from logs, captures and bug reports of any machine"),
     Verb("fleet", "triage.cli.fleet", "many nodes at once, and what they testify against each other"),
     Verb("incidents", "triage.cli.incidents", "list, show, acknowledge and resolve what the sweeps of this node saw"),

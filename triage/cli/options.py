@@ -193,6 +193,14 @@ def deadline(text: str) -> float:
     return seconds
 
 
+def seconds(text: str) -> float:
+    """Return a time between two readings, from a second to a day."""
+    value = _finite(text, "a number of seconds")
+    if not 1 <= value <= 86400:
+        raise argparse.ArgumentTypeError(f"'{text}' is not between 1 and 86400 seconds")
+    return value
+
+
 def _finite(text: str, what: str) -> float:
     try:
         value = float(text)

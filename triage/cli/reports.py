@@ -220,7 +220,13 @@ def from_node(
             history=lambda: rest().past,
         )
         when, sources, _, known = rest()
-        report = to_report(found, generated_at=when.at, tool_version=__version__, causes=rulebook.causes)
+        report = to_report(
+            found,
+            generated_at=when.at,
+            tool_version=__version__,
+            causes=rulebook.causes,
+            rules=rulebook.digest,
+        )
         lasts = {rule.id: rule.lasts for rule in rulebook.rules}
         return memory.remember(report, incidents=found.incidents, lasts=lasts, read=known, sources=sources, now=when)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,21 @@ def load(path: Path) -> dict[str, dict[str, str]]:
         node = row.get("node")
         if not isinstance(node, str) or not node.strip():
             raise Unusable(f"{path}: entry {number} names no node; every entry needs a column or key `node`")
-        facts = {str(name): str(value)[:MOST_TEXT] for name, value in row.items() if name and value not in (None, "")}
-        del facts["node"]
-        found[node.strip()] = facts
+        found[node.strip()] = {
+            str(name): _word(path, number, name, value)
+            for name, value in row.items()
+            if name and name != "node" and value not in (None, "")
+        }
     if not found:
         raise Unusable(f"{path}: holds no entry; write a line `node,rack` and a line for each node")
     return found
+
+
+def _word(path: Path, number: int, name: object, value: object) -> str:
+    """Return a fact as text.  A list is none: one of YAML's aliases, written out, may be larger than all memory."""
+    if isinstance(value, (str, bool, int, float, date)):
+        return str(value)[:MOST_TEXT]
+    raise Unusable(f"{path}: entry {number}: '{str(name)[:40]}' is no word or number; write one, or leave it out")
 
 
 def _rows(path: Path, content: str) -> Iterable[Mapping[str, Any]]:

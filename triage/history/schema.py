@@ -53,5 +53,12 @@ MIGRATIONS: tuple[str, ...] = (
         id INTEGER PRIMARY KEY, at REAL NOT NULL, sweep INTEGER, kind TEXT NOT NULL, subject TEXT, says TEXT NOT NULL
     );
     """,
+    """
+    -- What a watch has told of each incident that is not over, and where it stood.
+    CREATE TABLE told(fingerprint TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE watch(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    -- What is to be told, until it was; ids are never used again.
+    CREATE TABLE outbox(id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, body TEXT NOT NULL);
+    """,
 )
 VERSION = len(MIGRATIONS)

@@ -109,6 +109,13 @@ def open_store(directory: Path, *, now: float, patience: float = 1.0, create: bo
         raise
 
 
+def in_memory(patience: float = 1.0) -> Store:
+    """Return a history that lasts as long as it is open, for whoever has to go on without a file."""
+    db = sqlite3.connect(":memory:", timeout=patience, isolation_level=None)
+    _settle(db, patience)
+    return Store(Path(os.devnull).parent / "none", db, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), [])
+
+
 def set_aside(directory: Path, inode: int, why: str, *, now: float, patience: float = 1.0) -> list[str]:
     """Set a file aside that proved damaged while it was used, unless another sweep has done so; return what to tell.
 

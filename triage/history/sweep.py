@@ -11,7 +11,7 @@ Where there is no history the same calls do nothing, and `notices` say why.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,26 +28,34 @@ Json = dict[str, Any]
 
 MOST_EVENTS = 5000
 
+Also = Callable[[sqlite3.Connection, Json], None]
+
 
 class Memory:
     """The history of one sweep, or why there is none; `written` is the sweep's number once it is on the disk."""
 
-    def __init__(self, directory: Path | None, began: Moment, patience: float) -> None:
+    def __init__(self, directory: Path | None, began: Moment, patience: float, borrowed: Store | None = None) -> None:
         self.notices: list[str] = []
         self.began = began
         self.written: int | None = None
         self._directory = directory
         self._patience = patience
-        self._store: Store | None = None
-        if directory is not None:
+        self._store: Store | None = borrowed
+        self._borrowed = borrowed is not None
+        if directory is not None and borrowed is None:
             self._open()
 
     def __enter__(self) -> Memory:
         return self
 
     def __exit__(self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
-        if self._store is not None:
+        if self._store is not None and not self._borrowed:
             self._store.close()
+
+    @property
+    def store(self) -> Store | None:
+        """The open file, for what else a watch keeps there."""
+        return self._store
 
     @property
     def directory(self) -> Path | None:
@@ -82,15 +90,18 @@ class Memory:
         read: Sequence[Reading],
         sources: Sequence[Source],
         now: Moment,
+        fresh: bool = True,
+        also: Also | None = None,
     ) -> Json:
         """Write this sweep and return the report with the life of its incidents; unchanged if it cannot be written.
 
-        When this returns, what is reported is on the disk.
+        When this returns, what is reported is on the disk.  `fresh` is false if the readings were written
+        before; `also` is told the report within the same transaction.
         """
         if self._store is not None:
-            told = self._write(report, incidents, lasts, read, sources, now)
+            told = self._write(report, incidents, lasts, read, sources, now, fresh, also)
             if told is None and self._store is not None:  # set aside and made anew: once more
-                told = self._write(report, incidents, lasts, read, sources, now)
+                told = self._write(report, incidents, lasts, read, sources, now, fresh, also)
             report = told or report
         return {**report, "notices": [*report["notices"], *self.notices]}
 
@@ -102,14 +113,26 @@ class Memory:
         read: Sequence[Reading],
         sources: Sequence[Source],
         now: Moment,
+        fresh: bool,
+        also: Also | None,
     ) -> Json | None:
         store = self._store
         assert store is not None
         try:
             with store.transaction() as db:
                 told, notices, seq = record(
-                    db, report, incidents=incidents, lasts=lasts, read=read, sources=sources, now=now, began=self.began
+                    db,
+                    report,
+                    incidents=incidents,
+                    lasts=lasts,
+                    read=read,
+                    sources=sources,
+                    now=now,
+                    began=self.began,
+                    fresh=fresh,
                 )
+                if also is not None:
+                    also(db, told)
         except Unavailable as error:
             self._lost(error)
             return None
@@ -129,7 +152,10 @@ class Memory:
     def _lost(self, error: Exception) -> None:
         """Go on without the file; if it is damaged, begin a new one."""
         assert self._store is not None
-        assert self._directory is not None
+        if self._borrowed or self._directory is None:
+            self._store = None
+            self.notices.append(f"this sweep was not written to the history: {error}")
+            return
         inode = self._store.inode
         self._store.close()
         self._store = None
@@ -144,9 +170,11 @@ class Memory:
         self._open()
 
 
-def begin(directory: Path | None, *, now: float | None = None, patience: float = 1.0) -> Memory:
-    """Open the history of this directory; None is for no history."""
-    return Memory(directory, moment(at=now), patience)
+def begin(
+    directory: Path | None, *, now: float | None = None, patience: float = 1.0, borrowed: Store | None = None
+) -> Memory:
+    """Open the history of this directory; None is for no history, unless there is a store to be `borrowed`."""
+    return Memory(directory, moment(at=now), patience, borrowed)
 
 
 def record(
@@ -159,6 +187,7 @@ def record(
     sources: Sequence[Source],
     now: Moment,
     began: Moment,
+    fresh: bool = True,
 ) -> tuple[Json, list[str], int]:
     """Write one sweep within a transaction; return its report with its incidents' life, what to tell, its number."""
     before = db.execute("SELECT at, monotonic, boot, load FROM sweep ORDER BY seq DESC LIMIT 1").fetchone()
@@ -179,19 +208,22 @@ def record(
         )
 
     _lives(last, now, tell)
-    here, slots = parts.here(read), parts.slots(db)
-    for change in parts.changes(slots, here, _present(read)):
-        if change.kind == "part-gone" and not here and _told_before(db, change):
-            continue
-        tell(change.kind, change.pci, change.says)
-        notices.append(change.says)
-    if not overlaps or not slots:
-        parts.keep(db, seq, slots, here)
-    reset = readings.keep(db, seq, now, read, overlaps)
-    for pci in sorted(address for address in reset if address):
-        says = f"the GPU at {pci} was reset, or brought up anew, since the sweep before: its counters began anew"
-        tell("gpu-reset", pci, says)
-        notices.append(says)
+    here = parts.here(read)
+    reset: frozenset[str | None] = frozenset()
+    if fresh:
+        slots = parts.slots(db)
+        for change in parts.changes(slots, here, _present(read)):
+            if change.kind == "part-gone" and not here and _told_before(db, change):
+                continue
+            tell(change.kind, change.pci, change.says)
+            notices.append(change.says)
+        if not overlaps or not slots:
+            parts.keep(db, seq, slots, here)
+        reset = readings.keep(db, seq, now, read, overlaps)
+        for pci in sorted(address for address in reset if address):
+            says = f"the GPU at {pci} was reset, or brought up anew, since the sweep before: its counters began anew"
+            tell("gpu-reset", pci, says)
+            notices.append(says)
     by_name = {(r.entity.pci if r.entity.kind == "gpu" else None, r.name): r for r in read}
     logs = [source for source in sources if source.kind == "kernel-log"]
     eyes = life.Eyes(any(s.readable for s in logs), any(s.from_boot for s in logs), by_name, here, reset)

@@ -9,4 +9,12 @@ XID = Path(__file__).parent / "xid.v1.json"
 FLEET = Path(__file__).parent / "fleet-report.v1.json"
 DOCTOR = Path(__file__).parent / "doctor.v1.json"
 INCIDENTS = Path(__file__).parent / "incidents.v1.json"
-SCHEMAS = {"report": REPORT, "xid": XID, "fleet-report": FLEET, "doctor": DOCTOR, "incidents": INCIDENTS}
+WATCH = Path(__file__).parent / "watch.v1.json"
+SCHEMAS = {
+    "report": REPORT,
+    "xid": XID,
+    "fleet-report": FLEET,
+    "doctor": DOCTOR,
+    "incidents": INCIDENTS,
+    "watch": WATCH,
+}

@@ -61,3 +61,12 @@ def test_a_file_that_is_not_there_is_said_to(tmp_path: Path) -> None:
     """As the system says it."""
     with pytest.raises(Unusable, match="No such file"):
         load(tmp_path / "none.csv")
+
+
+def test_a_list_that_would_fill_the_memory_once_written_out_is_refused(tmp_path: Path) -> None:
+    names = "abcdefghi"
+    rows = [f"  {name}: &{name} [{', '.join(['*' + names[n - 1] if n else 'x'] * 9)}]" for n, name in enumerate(names)]
+    path = tmp_path / "racks.yaml"
+    path.write_text("- node: n1\n" + "\n".join(rows) + "\n")
+    with pytest.raises(Unusable, match="entry 1: 'a' is no word or number"):
+        load(path)

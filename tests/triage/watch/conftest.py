@@ -1,0 +1,192 @@
+"""A watch in a process of its own, its lines read as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+
+from tests import kernel_ring
+from tests.fake_nvml import Scenario
+from triage.schema import REPORT, WATCH
+
+KMSG = "/dev/kmsg"
+ROOT = Path(__file__).parents[3]
+Json = dict[str, Any]
+LINE = jsonschema.Draft202012Validator(json.loads(WATCH.read_text()))
+_REPORT = json.loads(REPORT.read_text())
+INCIDENT = jsonschema.Draft202012Validator({**_REPORT["$defs"]["incident_line"], "$defs": _REPORT["$defs"]})
+
+
+class Watching:
+    """A `gpu-triage watch` under way."""
+
+    def __init__(self, *words: str, env: dict[str, str], state: Path, read: bool = True) -> None:
+        self.lines: list[tuple[float, Json]] = []
+        self.raw: list[bytes] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "triage", "watch", "--state-dir", str(state), *words],
+            cwd=ROOT,
+            env={**os.environ, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        if read:
+            self._thread.start()
+
+    def read(self) -> None:
+        """Begin to read what it tells."""
+        self._thread.start()
+
+    def wait_for(self, wanted: Callable[[Json], object], seconds: float = 20.0) -> Json:
+        """Return the first line of this kind, waiting for it."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for _, line in list(self.lines):
+                if wanted(line):
+                    return line
+            if self.process.poll() is not None and not self._thread.is_alive():
+                break
+            time.sleep(0.005)
+        told = [(line["kind"], line.get("event"), line.get("fingerprint"), line.get("says")) for _, line in self.lines]
+        raise AssertionError(f"no such line among {told}; ended: {self.process.poll()}")
+
+    def ready(self) -> Watching:
+        """Wait until it has decided for the first time."""
+        self.wait_for(lambda line: line["kind"] == "watching")
+        time.sleep(1.0)
+        return self
+
+    def opened(self, pci: str, seconds: float = 20.0) -> Json:
+        """Wait until an incident of this GPU was opened."""
+        return self.wait_for(lambda line: is_open(line, pci), seconds)
+
+    def opens(self, pci: str) -> list[Json]:
+        """Return the lines that opened an incident of this GPU."""
+        return [line for _, line in self.lines if is_open(line, pci)]
+
+    def notices(self, what: str) -> list[Json]:
+        """Return the notices of this kind."""
+        return [line for _, line in self.lines if line["kind"] == "notice" and line["what"] == what]
+
+    def children(self) -> set[int]:
+        """Return the process ids of its children."""
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        return {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 20.0) -> int:
+        """End it, read the rest and return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(seconds)
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
+        return code
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.endswith(b"\n"):
+                self.raw.append(line)
+                self.lines.append((time.time(), json.loads(line)))
+
+
+def is_open(line: Json, pci: str) -> bool:
+    gpu = line["where"]["gpu"] if line["kind"] == "incident" and line["event"] == "open" else None
+    return gpu is not None and str(gpu["pci"]).startswith(pci)
+
+
+def check_lines(watch: Watching) -> None:
+    """See that every line fits the schemas."""
+    for _, line in watch.lines:
+        LINE.validate(line)
+        if line["kind"] == "incident":
+            INCIDENT.validate(line)
+
+
+class Packets:
+    """Stands in for /dev/kmsg: a pipe that keeps one record per read, as the device does."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        os.mkfifo(path)
+        self.fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        fcntl.fcntl(self.fd, fcntl.F_SETFL, os.O_NONBLOCK | os.O_DIRECT)
+        fcntl.fcntl(self.fd, 1031, 1 << 20)  # F_SETPIPE_SZ
+        self.seq = 0
+
+    def write(self, text: str, *, level: int = 3, seq: int | None = None) -> None:
+        """Write a record, as the kernel would have."""
+        self.seq = self.seq + 1 if seq is None else seq
+        micros = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        os.write(self.fd, f"{level},{self.seq},{micros},-;{text}\n".encode())
+
+
+def inject(text: str) -> float:
+    """Write a line to the kernel log of this machine and return when."""
+    fd = os.open(KMSG, os.O_WRONLY)
+    try:
+        at = time.time()
+        os.write(fd, f"<3>{text}\n".encode())
+    finally:
+        os.close(fd)
+    return at
+
+
+@pytest.fixture
+def kernel_log() -> None:
+    """A kernel log that can be written and read, and holds nothing of other tests."""
+    if not os.access(KMSG, os.W_OK | os.R_OK):
+        why = f"{KMSG} cannot be written and read here; run the tests as root of a machine with a kernel log"
+        pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
+    kernel_ring.flush()
+
+
+@pytest.fixture
+def packets(tmp_path: Path) -> Iterator[Packets]:
+    """A kernel log of our own."""
+    made = Packets(tmp_path / "kmsg")
+    yield made
+    os.close(made.fd)
+
+
+@pytest.fixture
+def nodes(scenario: Callable[[int], Scenario]) -> Scenario:
+    """Eight healthy GPUs."""
+    return scenario(8)
+
+
+Start = Callable[..., Watching]
+
+
+@pytest.fixture
+def start(fake_nvml: Path, nodes: Scenario, tmp_path: Path) -> Iterator[Start]:
+    """Starts a watch on this node; whatever is still running at the end is killed."""
+    started: list[Watching] = []
+
+    def begin(*words: str, state: Path | None = None, read: bool = True, **env: str) -> Watching:
+        watch = Watching(*words, env={**nodes.env(fake_nvml), **env}, state=state or tmp_path / "state", read=read)
+        started.append(watch)
+        return watch
+
+    yield begin
+    for watch in started:
+        with contextlib.suppress(ProcessLookupError):
+            watch.process.kill()
+        watch.process.wait()
+        for pipe in (watch.process.stdout, watch.process.stderr):
+            assert pipe is not None
+            pipe.close()

@@ -1,0 +1,206 @@
+"""A watch as a service: rules read anew, slow readers, systemd, metrics, and nothing that piles up."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.fake_nvml import Scenario
+from tests.triage.watch.conftest import Packets, Start, Watching, check_lines
+from triage.rulebook.folders import RULES
+
+OFF_BUS = "NVRM: Xid (PCI:{pci}): 79, pid=811, name=python, GPU has fallen off the bus."
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def metrics(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        return str(answer.read().decode())
+
+
+def test_rules_that_do_not_lint_are_not_taken_and_those_that_do_are(
+    start: Start, packets: Packets, tmp_path: Path
+) -> None:
+    """On SIGHUP, and all at once; what was read of the log before is judged by the new ones too."""
+    rules = tmp_path / "rules"
+    shutil.copytree(RULES, rules)
+    watch = start("--rules", str(rules), "--kmsg", str(packets.path)).ready()
+    rule = rules / "gpu-off-bus.yaml"
+    whole = rule.read_text()
+
+    rule.write_text(whole.replace("severity: critical", "severity: terrible", 1))
+    watch.process.send_signal(signal.SIGHUP)
+    kept = watch.wait_for(lambda line: line.get("what") == "rules-kept", 60)
+    packets.write(OFF_BUS.format(pci="0000:10:00"))
+    before = watch.opened("0000:10:00")
+    rule.write_text(whole.replace("severity: critical", "severity: warning", 1))
+    watch.process.send_signal(signal.SIGHUP)
+    loaded = watch.wait_for(lambda line: line.get("what") == "rules-loaded", 60)
+    packets.write(OFF_BUS.format(pci="0000:11:00"))
+    after = watch.opened("0000:11:00")
+
+    assert "gpu-off-bus.yaml" in kept["says"]
+    assert "terrible" in kept["says"]
+    assert loaded["rules"] != watch.lines[0][1]["rules"]
+    assert ("critical", "warning") == (before["severity"], after["severity"])
+    assert 0 == watch.stop()
+    check_lines(watch)
+
+
+def test_a_reader_that_is_slow_holds_nothing_up_and_misses_nothing(start: Start, packets: Packets) -> None:
+    """The lines wait in the history."""
+    watch = start("--kmsg", str(packets.path), read=False)
+    assert watch.process.stdout is not None
+    fcntl.fcntl(watch.process.stdout, 1031, 4096)  # F_SETPIPE_SZ
+    time.sleep(2.0)
+    for number in range(8):
+        packets.write(OFF_BUS.format(pci=f"0000:{0x10 + number:02x}:00"))
+        time.sleep(0.2)
+    incidents = next(_known(packets.path.parent / "state") for _ in range(1))
+    watch.read()
+    for number in range(8):
+        watch.opened(f"0000:{0x10 + number:02x}:00")
+
+    assert 8 == incidents
+    assert 0 == watch.stop()
+    ids = [line["id"] for _, line in watch.lines if line["id"] is not None]
+    assert sorted(set(ids)) == ids
+    check_lines(watch)
+
+
+def _known(state: Path) -> int:
+    from triage.history.store import open_store
+
+    with open_store(state, now=time.time(), patience=5.0) as store:
+        return int(store.db.execute("SELECT count(*) FROM incident WHERE rule = 'gpu-off-bus'").fetchone()[0])
+
+
+def test_a_reader_that_goes_away_ends_it_and_what_it_did_not_read_is_told_the_next_one(
+    start: Start, packets: Packets
+) -> None:
+    """As `gpu-triage watch | head -1` does."""
+    watch = start("--kmsg", str(packets.path), read=False)
+    assert watch.process.stdout is not None
+    assert b'"watching"' in watch.process.stdout.readline()
+    time.sleep(1.5)
+    watch.process.stdout.close()
+    packets.write(OFF_BUS.format(pci="0000:10:00"))
+
+    assert 0 == watch.process.wait(20)
+    assert watch.process.stderr is not None
+    assert b"" == watch.process.stderr.read()
+    assert start("--kmsg", str(packets.path)).opened("0000:10:00")
+
+
+def test_systemd_hears_that_it_is_ready_alive_and_how_the_node_stands(
+    start: Start, packets: Packets, tmp_path: Path
+) -> None:
+    """By sd_notify; a watchdog is fed at half its time."""
+    path = tmp_path / "notify"
+    said: list[tuple[float, str]] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(10)
+        watch = start("--kmsg", str(packets.path), NOTIFY_SOCKET=str(path), WATCHDOG_USEC="600000")
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            said.append((time.monotonic(), manager.recv(4096).decode()))
+        packets.write(OFF_BUS.format(pci="0000:10:00"))
+        while "1 open incident" not in said[-1][1]:
+            said.append((time.monotonic(), manager.recv(4096).decode()))
+        watch.process.terminate()
+        while said[-1][1] != "STOPPING=1":
+            said.append((time.monotonic(), manager.recv(4096).decode()))
+
+    words = [text for _, text in said]
+    beats = [at for at, text in said if text == "WATCHDOG=1"]
+    assert 1 == words.count("READY=1")
+    assert any(text.startswith("STATUS=") and "0 open incidents" in text for text in words)
+    assert max(later - earlier for earlier, later in itertools.pairwise(beats)) < 0.6
+    assert 0 == watch.stop()
+
+
+def test_metrics_are_served_where_asked_and_promtool_finds_nothing_wrong(
+    start: Start, packets: Packets, promtool: str
+) -> None:
+    """An open incident is there within the second, and clients that say nothing or rubbish change nothing."""
+    port = free_port()
+    watch = start("--kmsg", str(packets.path), "--listen", f"127.0.0.1:{port}").ready()
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(12)]
+    rubbish = socket.create_connection(("127.0.0.1", port))
+    rubbish.sendall(b"\x16\x03\x01\x00 \r\n\r\n")
+    packets.write(OFF_BUS.format(pci="0000:10:00"))
+    watch.opened("0000:10:00")
+    time.sleep(0.2)
+
+    text = metrics(port)
+    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True)
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/nothing", timeout=5)
+
+    assert (0, "", "") == (checked.returncode, checked.stdout, checked.stderr)
+    assert 'gpu_triage_gpu_incident{gpu="GPU-' in text
+    assert 'rule="gpu-off-bus"} 1' in text
+    assert "gpu_triage_kernel_records_total 1" in text
+    assert b"405" in rubbish.recv(100)
+    assert 0 == watch.stop()
+    for connection in (*silent, rubbish):
+        connection.close()
+
+
+def test_it_listens_nowhere_unless_it_is_asked_to(start: Start, packets: Packets) -> None:
+    """No socket of its process is a listening one."""
+    watch = start("--kmsg", str(packets.path)).ready()
+
+    inodes = {os.readlink(fd) for fd in Path(f"/proc/{watch.process.pid}/fd").iterdir()}
+    listening = [
+        line.split()
+        for table in ("tcp", "tcp6", "udp", "udp6")
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    ]
+
+    assert [] == [row[1] for row in listening if f"socket:[{row[9]}]" in inodes]
+
+
+def test_nothing_piles_up(start: Start, nodes: Scenario, packets: Packets) -> None:
+    """Threads, children and descriptors are as many after many readings, rules read anew and a GPU lost and found."""
+    watch = start("--every", "1", "--kmsg", str(packets.path)).ready()
+    time.sleep(3.0)
+    before = held(watch)
+    for turn in range(3):
+        nodes.gpu(2).lost()
+        watch.process.send_signal(signal.SIGHUP)
+        packets.write(OFF_BUS.format(pci=f"0000:{0x10 + turn:02x}:00"))
+        time.sleep(1.5)
+        nodes.clear("gpu.2.do.*")
+        time.sleep(1.5)
+    until = time.monotonic() + 20
+    while held(watch) > before and time.monotonic() < until:
+        time.sleep(0.1)
+
+    assert held(watch) <= before
+    assert 0 == watch.stop()
+
+
+def held(watch: Watching) -> tuple[int, int, int]:
+    pid = watch.process.pid
+    return (
+        len(os.listdir(f"/proc/{pid}/task")),
+        len(watch.children()),
+        len(os.listdir(f"/proc/{pid}/fd")),
+    )

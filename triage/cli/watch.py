@@ -1,0 +1,92 @@
+"""`gpu-triage watch`: follows this node and tells what opens, changes and ends, as NDJSON, until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+from triage.cli.exits import Refused
+from triage.cli.options import Parser, add_history, add_rules, overlays, seconds, state_directory
+
+
+def parser() -> Parser:
+    """Return the parser of this verb."""
+    parsed = Parser(
+        "watch",
+        "Follow this node: its kernel log, NVML's events and its counters. One JSON object a line on standard\n"
+        "output tells what opens, is updated or is resolved (`gpu-triage schema watch`). What happened while it\n"
+        "was not running is caught up on. SIGHUP reads the rules anew, SIGTERM ends it.",
+        """
+gpu-triage watch
+gpu-triage watch | jq -c 'select(.event == "open") | {summary, verdict: .verdict.family}'
+gpu-triage watch --listen 127.0.0.1:9401
+""",
+        "0 told to stop, or nobody reads any more   2 bad arguments   4 it could not write   130 interrupted",
+    )
+    parsed.add_argument(
+        "--every", type=seconds, default=60.0, metavar="SECONDS", help="read all counters so often (default: 60)"
+    )
+    parsed.add_argument(
+        "--no-events",
+        action="store_true",
+        help="do not listen to NVML's events, which keeps every GPU open and so in the way of a reset",
+    )
+    parsed.add_argument(
+        "--listen",
+        type=address,
+        metavar="HOST:PORT",
+        help="serve metrics for Prometheus at http://HOST:PORT/metrics (default: listen nowhere)",
+    )
+    parsed.add_argument("--kmsg", default="/dev/kmsg", help=argparse.SUPPRESS)
+    parsed.add_argument("--journal", metavar="DIR", help=argparse.SUPPRESS)
+    add_rules(parsed)
+    add_history(parsed)
+    return parsed
+
+
+def main(words: Sequence[str]) -> int:
+    """Watch until it is told to stop."""
+    args = parser().parse_args(words)
+    from triage.cli.asking import children_of
+    from triage.cli.reports import load_rulebook
+    from triage.watch.loop import Options, Watch
+    from triage.watch.notify import Notify
+    from triage.watch.out import Out
+    from triage.watch.reload import words as which
+
+    notify = Notify()
+    directory = state_directory(args)
+    options = Options(
+        directory=directory,
+        children=children_of(directory),
+        every=args.every,
+        events=not args.no_events,
+        listen=args.listen,
+        load=lambda: load_rulebook(args.rules, overlays(args)),
+        check_rules=lambda: which(args.rules, overlays(args)),
+        kmsg=args.kmsg,
+        journal=("--directory", args.journal) if args.journal else (),
+    )
+    rulebook = options.load()
+    try:
+        watch = Watch(rulebook, options, Out(), notify)
+    except OSError as error:
+        if args.listen is None:
+            raise
+        host, port = args.listen
+        raise Refused(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    return watch.run()
+
+
+def address(text: str) -> tuple[str, int]:
+    """Return host and port of `127.0.0.1:9401` or `[::1]:9401`."""
+    host, colon, port = text.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        ip_address(host)
+    except ValueError:
+        colon = ""
+    if not colon or not port.isdecimal() or not 0 <= int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"'{text}' is no address; write 127.0.0.1:9401 or [::1]:9401")
+    return host, int(port)

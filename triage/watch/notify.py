@@ -1,0 +1,58 @@
+"""What a service tells systemd about itself: sd_notify(3), a datagram to the socket that NOTIFY_SOCKET names.
+
+Nothing here fails or waits: without systemd it does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import MutableMapping
+
+
+class Notify:
+    """The service manager, if one listens.  Children do not inherit its address."""
+
+    def __init__(self, environment: MutableMapping[str, str] = os.environ) -> None:
+        """Take the address and the watchdog's time from the environment."""
+        address = environment.pop("NOTIFY_SOCKET", "")
+        pid = environment.pop("WATCHDOG_PID", "")
+        micros = environment.pop("WATCHDOG_USEC", "")
+        mine = not pid or pid == str(os.getpid())
+        self.period = int(micros) / 2e6 if micros.isdecimal() and int(micros) and mine else None
+        """Seconds between two signs of life: half of what the watchdog waits; None if there is none."""
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) if address else None
+        if self._socket is not None:
+            self._socket.setblocking(False)
+        self._due = 0.0
+        self._status = ""
+
+    def say(self, *words: str) -> None:
+        """Send assignments such as `READY=1`."""
+        if self._socket is not None:
+            try:
+                self._socket.sendto("\n".join(words).encode(), self._address)
+            except OSError:  # its queue is full, or it went away: the next one comes soon
+                return
+
+    def status(self, text: str) -> None:
+        """Show one line in `systemctl status`, if it is another than before."""
+        text = " ".join(text.split())[:200]
+        if text != self._status:
+            self._status = text
+            self.say(f"STATUS={text}")
+
+    def alive(self) -> None:
+        """Give a sign of life, when one is due."""
+        if self.period is not None and time.monotonic() >= self._due:
+            self._due = time.monotonic() + self.period
+            self.say("WATCHDOG=1")
+
+    def close(self) -> None:
+        """Say that it stops, and nothing more."""
+        self.say("STOPPING=1")
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
