@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from probes import stuck
 from probes.nvml_events import Event, Events
 from tests.fake_nvml import Scenario
 
@@ -91,3 +93,62 @@ def test_a_driver_that_holds_up_the_wait_is_found_out(scenario: MakeScenario, fa
             assert [] == events.wait(10.0)
 
     assert "NVML did not answer in nvmlEventSetWait_v2" in str(events.source.reason)
+
+
+def test_a_gpu_that_refuses_keeps_no_other_from_telling(scenario: MakeScenario, fake_nvml: Path) -> None:
+    """And it is said which one is silent, and why."""
+    made = scenario(2)
+    made.gpu(0).on("nvmlDeviceRegisterEvents", "NO_PERMISSION")
+    with listening(made, fake_nvml) as events:
+        ready(events)
+        made.event(gpu=0, data=13).event(gpu=1, data=79)
+        event = next_event(events)
+
+    assert ("0000:11:00.0", 79) == (event.gpu and event.gpu.pci, event.data)
+    assert "GPU 0: no-permission" == events.source.reason
+    assert [(), ("xid",)] == [kinds if not kinds else kinds[:1] for _, kinds, _ in (events.told[0], events.told[1])]
+
+
+def test_only_what_a_gpu_offers_is_asked_of_it(scenario: MakeScenario, fake_nvml: Path) -> None:
+    made = scenario(1)
+    made.gpu(0).set("events", 8)
+    with listening(made, fake_nvml) as events:
+        ready(events)
+
+        assert ("xid",) == events.told[0][1]
+
+
+def test_a_child_that_crashes_is_told(scenario: MakeScenario, fake_nvml: Path) -> None:
+    """Nothing more can come, and nobody waits for it."""
+    with listening(scenario(1).on("nvmlEventSetWait_v2", "crash"), fake_nvml) as events:
+        while events.listening:
+            events.wait(5.0)
+
+    assert "the child that listened ended" == events.source.reason
+
+
+def test_waits_that_fail_are_told_and_go_on(scenario: MakeScenario, fake_nvml: Path) -> None:
+    made = scenario(1).on("nvmlEventSetWait_v2", "UNKNOWN")
+    with listening(made, fake_nvml) as events:
+        ready(events)
+        until = time.monotonic() + 20
+        while events.source.reason is None and time.monotonic() < until:
+            events.wait(0.1)
+        assert "waiting failed (error:UNKNOWN)" == events.source.reason
+        made.clear("do.nvmlEventSetWait_v2").event(gpu=0, data=79)
+
+        assert 79 == next_event(events).data
+        assert events.source.reason is None
+
+
+def test_no_listener_is_started_beside_a_child_that_hangs(
+    scenario: MakeScenario, fake_nvml: Path, tmp_path: Path
+) -> None:
+    with subprocess.Popen(["sleep", "60"]) as hung:
+        stuck.note(tmp_path / "state", hung.pid, time.time() - 60, "nvmlDeviceGetTotalEccErrors")
+        with Events(library_env=scenario(1).env(fake_nvml), state_dir=tmp_path / "state") as events:
+            assert [] == events.wait(0.1)
+            assert not events.listening
+        hung.kill()
+
+    assert f"process {hung.pid} of an earlier sweep still hangs" in str(events.source.reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -136,6 +137,15 @@ def test_the_terminal_libraries_are_not_loaded() -> None:
     )
 
     assert "[]" == run_python("-c", script, "check").stdout.splitlines()[-1]
+
+
+def test_rules_that_are_kept_are_not_read_again(tmp_path: Path) -> None:
+    """From the second sweep on nothing of YAML is loaded, whatever opens an incident."""
+    body = "".join(f"    {line}\n" for line in LOST.strip().splitlines())
+    script = STAND_IN.format(body=body).replace("sys.exit(main())", "main()\nprint('yaml' in sys.modules)")
+    env = {"XDG_CACHE_HOME": str(tmp_path)}
+
+    assert ["True", "False"] == [run_python("-c", script, "check", env=env).stdout.splitlines()[-1] for _ in range(2)]
 
 
 def test_on_this_machine_the_line_and_the_exit_code_agree(run: Run) -> None:
