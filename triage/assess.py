@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from probes.model import LogRecord, Missing, Reading, Source
+from probes.model import BESIDE, LogRecord, Missing, Reading, Source
 from probes.pci import same_device
 from triage.case import Answer, Case, selected
 from triage.clauses import answer, events
@@ -93,7 +93,10 @@ def assess(
     incidents = sorted(_fold(opened), key=worst_first)
     return Assessment(
         node=node,
-        status=status([i.severity for i in incidents if i.state == "open"], [source.readable for source in read]),
+        status=status(
+            [i.severity for i in incidents if i.state == "open"],
+            [source.readable for source in read if source.kind not in BESIDE],
+        ),
         sources=read,
         incidents=tuple(incidents),
         gpus=tuple(devices.values()),
