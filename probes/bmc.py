@@ -25,6 +25,8 @@ IDENTIFIER = "bmc-sel"
 """What the records say wrote them."""
 ORIGIN = "ipmitool sel list"
 DEVICES = ("dev/ipmi0", "dev/ipmi/0", "dev/ipmidev/0")
+RECENT = 7 * 86400.0
+"""Seconds for which an entry can bear on what a node does now; the log goes back for years."""
 OWN_CLOCK = 60.0
 """Seconds by which the clocks may differ before it is said."""
 _LARGEST = 1 << 20
@@ -66,11 +68,15 @@ def probe(until: float, root: Path, ask: Sequence[str]) -> Optional[Told]:
         ahead = "ahead of" if shift > 0 else "behind"
         told = f"the BMC's clock is {abs(shift):.0f} s {ahead} this node's, and its times were set right by that"
         reason = f"{reason}; {told}" if reason else told
-    known = [record.at for record in records if record.at is not None]
+    dated = [record for record in records if record.at is not None and at - record.at <= RECENT]
+    timeless = sum(record.at is None for record in records)
+    if timeless:
+        told = f"{timeless} entries have no time and were left out; set the BMC's clock"
+        reason = f"{reason}; {told}" if reason else told
+    known = [record.at for record in dated if record.at is not None]
+    readable = cut is None or bool(records)
     return Told(
-        readings,
-        records,
-        Source("bmc", ORIGIN, cut is None or bool(records), min(known, default=began), at, len(records), reason=reason),
+        readings, dated, Source("bmc", ORIGIN, readable, min(known, default=began), at, len(dated), reason=reason)
     )
 
 

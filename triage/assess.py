@@ -15,7 +15,7 @@ from probes.model import BESIDE, LogRecord, Missing, Reading, Source
 from probes.pci import same_device
 from triage.case import Answer, Case, selected
 from triage.clauses import answer, events
-from triage.inventory import devices_of, facts_of, reading_key
+from triage.inventory import devices_of, facts_of, processes_of, reading_key
 from triage.model import SEVERITIES, UNDETERMINED, Assessment, Device, Evidence, Incident, Signal, Step
 from triage.rulebook.model import Action, Item, Metric, Points, Rule, Rulebook, Seen
 from triage.scanner import Scanner
@@ -102,6 +102,7 @@ def assess(
         gpus=tuple(devices.values()),
         notices=said + timeline.notices + rulebook.notices,
         facts=facts,
+        processes=processes_of(readings),
     )
 
 

@@ -135,11 +135,22 @@ def test_a_clock_that_is_hours_off_is_told_and_set_right(root: Path, ask: list[s
     assert abs(offset - 7200) < 60
 
 
-def test_an_event_from_before_the_clock_was_set_has_no_time(root: Path, ask: list[str]) -> None:
+def test_an_event_from_before_the_clock_was_set_is_counted_but_is_no_evidence(root: Path, ask: list[str]) -> None:
     set_clock(ask, 41303)
     add(ask, root)
+    told = read(root, ask)
 
-    assert {None} == {record.at for record in read(root, ask).records}
+    assert [] == told.records
+    assert 4 == {r.name: r.value for r in told.readings}["bmc.events"]
+    assert told.source.reason == "4 entries have no time and were left out; set the BMC's clock"
+
+
+def test_an_event_of_last_month_is_no_evidence_of_today(root: Path, ask: list[str]) -> None:
+    set_clock(ask, time.time() - 30 * 86400)
+    add(ask, root)
+    set_clock(ask, time.time())
+
+    assert [] == read(root, ask).records
 
 
 def test_reading_changes_nothing_in_the_bmc(root: Path, ask: list[str]) -> None:
