@@ -17,8 +17,6 @@ from probes.model import NO_PERMISSION, Entity, LogRecord, Missing, Reading, Sou
 
 _LOG_SHARE = 0.5  # of the deadline; reading the journal of a long boot takes seconds
 _HOST_SHARE = 0.9
-GRACE = 0.5
-"""Seconds that a health check waits, once all else is read, for the sources beside it (`probes.around`)."""
 
 
 def probe(

@@ -12,7 +12,7 @@ import re
 KEPT_READINGS = re.compile(
     r"(?:driver\.(?:version|module-version|flavour)|nvml\.(?:version|error)|cuda\.version|kernel\.(?:release|taint)"
     r"|module\.\w+|gpu\.(?:name|vbios|inforom|gsp-firmware|state|recovery-action|ecc\.mode.*|mig\.mode.*|fabric\..*)"
-    r"|pci\.(?:driver|port|device-id)|ib\.(?:state|physical-state|link-layer|driver|firmware|gpus-beside)"
+    r"|pci\.(?:driver|port|device-id|power-state)|ib\.(?:state|physical-state|link-layer|driver|firmware|gpus-beside)"
     r"|dcgm\.(?:gpu-\d+\.)?(?:\w+\.)?health|process\.(?:state|scheduler|runtime)|service\.[\w-]+)\Z"
 )
 """Readings whose text is a version, a model or a word of ours."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+GRACE = 0.5
+"""Seconds for which, once all else is read, the sources beside the driver (`probes.around`) are waited for."""
 WAITING = 0.06
 """Share of the probes' time for which another sweep that writes the history is waited for."""
 
@@ -196,7 +198,6 @@ def from_node(
         asking: the driver, if it is being asked already.
     """
     from probes.moment import moment
-    from probes.node import GRACE
     from probes.node import begin as begin_probing
     from triage.assess import assess
     from triage.cli.asking import children_of
