@@ -86,7 +86,18 @@ def look(
     until = time.monotonic() + deadline
     node = _Node(root, attempt, until, frozenset(_processes(root)), library_env, state_dir)
     found: list[Access] = []
-    for part in (_nvml, _kernel_log, _pci, _edac, _process_files, _services, _management, _scheduler):
+    for part in (
+        _nvml,
+        _kernel_log,
+        _pci,
+        _edac,
+        _process_files,
+        _jobs,
+        _network,
+        _services,
+        _management,
+        _scheduler,
+    ):
         if time.monotonic() >= until:
             name = part.__name__[1:].replace("_", "-")
             found.append(Access(name, UNREADABLE, False, "not looked at", "time was up", "a longer --deadline"))
@@ -241,16 +252,49 @@ def _process_files(node: _Node) -> Iterator[Access]:
         )
 
 
+def _jobs(node: _Node) -> Iterator[Access]:
+    """Whether a process's control group can be read, by which its job is told; process 1 is root's."""
+    failure = node.refused("proc/self/cgroup") if (node.root / "proc/self").exists() else None
+    if failure is not None:
+        remedy = "mount procfs on /proc"
+        yield Access("jobs", UNREADABLE, False, "/proc/*/cgroup", _says(failure), remedy)
+        return
+    hidden = node.refused("proc/1/environ")
+    what = "whose the processes on the GPUs are"
+    if hidden is None or hidden.errno == errno.ENOENT:
+        yield Access("jobs", READABLE, False, what)
+    else:
+        why = "of other users' processes neither the open files nor the environment may be read"
+        yield Access("jobs", PARTLY, False, what, why, "run as root or grant CAP_SYS_PTRACE")
+
+
+def _network(node: _Node) -> Iterator[Access]:
+    folder = node.root / "sys/class/infiniband"
+    cards = _names(folder) or []
+    if not cards:
+        yield Access("infiniband", ABSENT, False, "/sys/class/infiniband", "no InfiniBand or RoCE card is driven")
+    elif node.program("grep") is None and bounded.find_program("grep") is None:
+        yield Access("infiniband", UNREADABLE, False, _few(cards), "there is no grep to read it aside", "install grep")
+    else:
+        ports = sum(len(_names(folder / card / "ports") or ()) for card in cards)
+        yield Access("infiniband", READABLE, False, f"{_count(len(cards), 'card')}, {_count(ports, 'port')}")
+
+
 def _services(node: _Node) -> Iterator[Access]:
     bus = node.root / "sys/bus/pci/devices"
     switches = [name for name in _names(bus) or () if _is(bus / name, "0x10de", ("0x0680",))]
     for source, program, needs, start in (
         ("persistence-daemon", "nvidia-persistenced", False, "systemctl enable --now nvidia-persistenced"),
         ("fabric-manager", "nv-fabricmanager", bool(switches), "systemctl enable --now nvidia-fabricmanager"),
+        ("imex", "nvidia-imex", False, "systemctl enable --now nvidia-imex"),
         ("dcgm", "nv-hostengine", False, "systemctl enable --now nvidia-dcgm"),
     ):
         installed = node.program(program) or (source == "dcgm" and node.program("dcgmi")) or None
-        if node.runs(program):
+        if node.runs(program) and source == "dcgm" and node.program("dcgmi") is None:
+            yield Access(
+                source, PARTLY, needs, f"{program} runs", "dcgmi, which asks it, is not in the path", "install dcgmi"
+            )
+        elif node.runs(program):
             yield Access(source, READABLE, needs, f"{program} runs")
         elif installed is not None:
             yield Access(source, UNREADABLE, needs, program, "it is installed but does not run", start)

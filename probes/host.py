@@ -23,6 +23,11 @@ MAX_FILES = 1024  # open files looked at for each
 _NVIDIA = "0x10de"
 _DISPLAY, _BRIDGE = "0x03", "0x0680"  # PCI classes: a GPU of any kind; what NVSwitches call themselves
 _MODULES = ("nvidia", "nvidia_uvm", "nvidia_modeset", "nvidia_drm", "nvidia_peermem", "nouveau", "gdrdrv")
+_SERVICES = {
+    "nvidia-persiste": "persistenced", "nv-fabricmanage": "fabricmanager", "nvidia-imex": "imex",
+    "nv-hostengine": "dcgm",
+}  # fmt: skip
+"""NVIDIA's daemons by the name that the kernel keeps of each."""
 _TAINTS = "PFSRMBUDAWCIOELKXTN"  # Documentation/admin-guide/tainted-kernels.rst, bit 0 first
 
 Read = Union[str, Missing]
@@ -236,7 +241,23 @@ def _pci_device(device: Path, entity: Entity) -> Iterator[_Found]:
     yield _Found(entity, "pci.driver", driver.resolve().name if driver.exists() else "none", "text")
     node = _number(device / "numa_node")
     yield _Found(entity, "pci.numa-node", Missing(NOT_SUPPORTED) if node == -1 else node, "count")
+    yield _Found(entity, "pci.power-state", _text(device / "power_state"), "text")
+    yield _Found(entity, "pci.bars.unassigned", _unassigned(device / "resource"), "count")
     yield from _link_and_errors(device, entity)
+
+
+def _unassigned(path: Path) -> Value:
+    """How many of the first six resources (BARs) of a device were given no address: flags, or a size, but no start."""
+    try:
+        lines = path.read_text().splitlines()[:6]
+        ranges = [[int(word, 16) for word in line.split()] for line in lines]
+    except FileNotFoundError:
+        return Missing(NOT_SUPPORTED)
+    except (OSError, ValueError) as failure:
+        return Missing(f"error:{failure}")
+    if any(len(each) != 3 for each in ranges):
+        return Missing("error:not-a-resource")
+    return sum(not start and bool(end or flags) for start, end, flags in ranges)
 
 
 def _link_and_errors(device: Path, entity: Entity) -> Iterator[_Found]:
@@ -288,6 +309,7 @@ def _edac(root: Path, _until: float) -> Iterator[_Found]:
 def _processes(root: Path, until: float) -> Iterator[_Found]:
     """Who sleeps uninterruptibly, and which of them in or around the GPU driver."""
     blocked = []
+    running: set[str] = set()
     proc = root / "proc"
     for name in _names(proc):
         if not name.isdigit():
@@ -296,8 +318,12 @@ def _processes(root: Path, until: float) -> Iterator[_Found]:
             yield _Found(NODE, "host.processes.blocked", Missing("timed-out"), "count")
             return
         state = _state(proc / name)
+        if state is not None and state[1] in _SERVICES:
+            running.add(state[1])
         if state is not None and state[0] == "D":
             blocked.append((int(name), state[1]))
+    for program, service in _SERVICES.items():
+        yield _Found(NODE, f"service.{service}", "running" if program in running else "not-running", "text")
     yield _Found(NODE, "host.processes.blocked", len(blocked), "count")
     with_gpu = 0
     for pid, command in sorted(blocked)[:MAX_BLOCKED]:

@@ -93,6 +93,10 @@ class LogRecord(NamedTuple):
     text: str = ""
 
 
+BESIDE = frozenset({"jobs", "infiniband", "dcgm", "bmc"})
+"""Kinds of sources that tell more where they are, and without which a node can be called well."""
+
+
 class Source(NamedTuple):
     """One source that was read, or could not be.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from probes import host, kernel_log, nvml
+from probes import around, host, kernel_log, nvml
 from probes.model import NO_PERMISSION, Entity, LogRecord, Missing, Reading, Source, Value
 
 _LOG_SHARE = 0.5  # of the deadline; reading the journal of a long boot takes seconds
@@ -34,8 +34,9 @@ def probe(
     `library_env` are for tests; `state_dir` is that of `probes.nvml.sweep`.
     """
     probing = begin(deadline, root=root, kmsg=kmsg, library_env=library_env, state_dir=state_dir)
+    records = [*probing.records, *probing.later()]
     readings, sources = probing.result()
-    return readings, iter(probing.records), sources
+    return readings, iter(records), sources
 
 
 def begin(
@@ -46,24 +47,40 @@ def begin(
     library_env: Optional[Mapping[str, str]] = None,
     state_dir: Optional[Path] = None,
     started: Optional[nvml.Started] = None,
+    grace: Optional[float] = None,
 ) -> Probing:
     """Read all but NVML, which may take longest; the kernel's records can be looked at meanwhile.
 
     The arguments are those of `probe`; `started` is what `nvml.begin` returned,
-    if it was called before.
+    if it was called before.  `grace` is how many seconds the sources beside it
+    are waited for once all else is read; as long as there is time if None.
     """
     began = time.monotonic()
     if started is None and library_env is None:
         started = nvml.begin(deadline, state_dir=state_dir)  # here, because a second thread forbids a copy of this one
     asked = _Background(deadline, library_env, state_dir, started)
+    beside = around.begin(began + deadline * _HOST_SHARE, root)
     records, log = kernel_log.read_boot(deadline * _LOG_SHARE, kmsg=kmsg)
     readings, machine = host.probe(max(0.0, began + deadline * _HOST_SHARE - time.monotonic()), root)
 
-    def result() -> tuple[list[Reading], list[Source]]:
-        told, gpus, sources = asked.result(began + deadline)
-        return _merged(told, gpus, readings, sources), [log, *sources, machine]
+    told_beside: list[around.Told] = []
 
-    return Probing(records, result)
+    def aside() -> around.Told:
+        if not told_beside:
+            asked.result(began + deadline)  # they need wait for nothing while the driver is waited for
+            until = began + deadline
+            told_beside.append(beside.result(until if grace is None else min(until, time.monotonic() + grace)))
+        return told_beside[0]
+
+    def later() -> Iterator[LogRecord]:
+        yield from aside()[1]
+
+    def result() -> tuple[list[Reading], list[Source]]:
+        more, _, others = aside()
+        told, gpus, sources = asked.result(began + deadline)
+        return _merged(told, gpus, [*readings, *more], sources), [log, *sources, machine, *others]
+
+    return Probing(records, result, later)
 
 
 def counters(
@@ -83,10 +100,14 @@ def counters(
 
 
 class Probing(NamedTuple):
-    """A node being read: the kernel's records, and what waits for the rest and returns readings and sources."""
+    """A node being read: the kernel's records, and what waits for the rest and returns readings and sources.
+
+    `later` waits too, and yields the records of other logs.
+    """
 
     records: list[LogRecord]
     result: Callable[[], tuple[list[Reading], list[Source]]]
+    later: Callable[[], Iterator[LogRecord]]
 
 
 class _Background:
@@ -145,6 +166,9 @@ def _merged(told: list[Reading], gpus: list[Entity], readings: list[Reading], so
     }
     for entity in on_bus:
         names[entity] = full.get(entity.pci, entity)
+    for reading in readings:
+        if reading.entity.kind == "gpu" and reading.entity not in names:  # what DCGM says
+            names[reading.entity] = full.get(reading.entity.pci, reading.entity)
     now = time.time()
     merged = [
         reading if reading.entity not in names else reading._replace(entity=names[reading.entity])

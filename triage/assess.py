@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from probes.model import LogRecord, Missing, Reading, Source
+from probes.model import BESIDE, LogRecord, Missing, Reading, Source
 from probes.pci import same_device
 from triage.case import Answer, Case, selected
 from triage.clauses import answer, events
-from triage.inventory import devices_of, facts_of, reading_key
+from triage.inventory import devices_of, facts_of, processes_of, reading_key
 from triage.model import SEVERITIES, UNDETERMINED, Assessment, Device, Evidence, Incident, Signal, Step
 from triage.rulebook.model import Action, Item, Metric, Points, Rule, Rulebook, Seen
 from triage.scanner import Scanner
@@ -112,12 +112,16 @@ def conclude(
     incidents = sorted(_fold(opened), key=worst_first)
     return Assessment(
         node=node,
-        status=status([i.severity for i in incidents if i.state == "open"], [source.readable for source in sources]),
+        status=status(
+            [i.severity for i in incidents if i.state == "open"],
+            [source.readable for source in sources if source.kind not in BESIDE],
+        ),
         sources=tuple(sources),
         incidents=tuple(incidents),
         gpus=tuple(devices.values()),
         notices=(*notices, *timeline.notices, *rulebook.notices),
         facts=facts,
+        processes=processes_of(readings),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from probes.model import Entity, Reading
+from probes.model import Entity, Missing, Reading
 from triage.model import Device
 from triage.timeline import Timeline
 
@@ -43,6 +43,31 @@ GPU_SIGNALS = frozenset({"xid", "gpu-uuid", "gpu-lost", "gpu-serial", "rminit-fa
 def reading_key(reading: Reading) -> tuple[str | None, str]:
     """Return what a reading is found by: the GPU's address, or None for the node, and its name."""
     return (reading.entity.pci if reading.entity.kind == "gpu" else None, reading.name)
+
+
+MOST_PROCESSES = 64
+"""Processes that are told of."""
+_TOLD = {
+    "process.state": "state", "process.gpu-open": "gpu_open", "process.in-driver": "in_driver",
+    "process.scheduler": "scheduler", "process.user": "user", "process.job-id": "job", "process.step": "step",
+    "process.job-name": "job_name", "process.pod": "pod", "process.container": "container",
+    "process.runtime": "runtime", "process.unit": "unit",
+}  # fmt: skip
+
+
+def processes_of(readings: Sequence[Reading]) -> tuple[dict[str, str | int | bool | None], ...]:
+    """Return the processes that hold a GPU or hang in its driver, by number, with whose each is; unknown is None."""
+    found: dict[tuple[int, str], dict[str, str | int | bool | None]] = {}
+    for reading in readings:
+        entity = reading.entity
+        if entity.kind != "process" or entity.index is None or reading.name not in _TOLD:
+            continue
+        key = (entity.index, entity.name or "")
+        blank: dict[str, str | int | bool | None] = dict.fromkeys(_TOLD.values())
+        told = found.setdefault(key, {"pid": key[0], "name": key[1], **blank})
+        value = reading.value
+        told[_TOLD[reading.name]] = None if isinstance(value, (Missing, float)) else value
+    return tuple(found[key] for key in sorted(found)[:MOST_PROCESSES])
 
 
 def facts_of(timeline: Timeline, readings: Sequence[Reading]) -> dict[str, str]:

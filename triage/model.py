@@ -159,3 +159,4 @@ class Assessment(NamedTuple):
     gpus: tuple[Device, ...]
     notices: tuple[str, ...]
     facts: Mapping[str, str] = {}
+    processes: tuple[Mapping[str, str | int | bool | None], ...] = ()

@@ -29,6 +29,12 @@ SHORTEST = 3
 """Letters of the shortest name that is looked for everywhere; shorter ones are parts of every line."""
 
 
+_WHOSE = frozenset(
+    {"user", "owner", "account", "pod", "namespace", "container", "job-id", "job-name", "partition", "unit", "step"}
+)
+"""Last words of the names of readings whose text says whose something is."""
+
+
 class Redactor:
     """Replaces names.  `names` are those known, by kind: hosts, domains, users, serials, ids."""
 
@@ -186,7 +192,9 @@ class Redactor:
         """An entity under pseudonyms; where it sits stays."""
         name = entity.name
         if name is not None and entity.kind not in ("gpu", "mig", "switch"):
-            name = self.program(name) if entity.kind == "process" else self._named(entity.kind)(name)
+            kept = entity.kind == "port" and words.KEPT_PORTS.match(name) is not None
+            other = self.program if entity.kind == "process" else self._named(entity.kind)
+            name = name if kept else other(name)
         return entity._replace(
             uuid=None if entity.uuid is None else self.shaped(entity.uuid),
             serial=None if entity.serial is None else self.shaped(entity.serial),
@@ -202,10 +210,12 @@ class Redactor:
             last = reading.name.rpartition(".")[2]
             if reading.name == "host.name" or last in ("host", "hostname"):
                 value = self.host(value)
-            elif last in ("uuid", "serial"):
+            elif last in ("uuid", "serial", "guid"):
                 value = self.shaped(value)
-            elif last in ("user", "owner", "account", "pod", "namespace", "container", "job-name", "partition"):
-                value = self._named(last)(value)
+            elif last == "program":
+                value = self.program(value)
+            elif last in _WHOSE or reading.name == "job.id":
+                value = self._named("job" if last in ("id", "job-id") else last)(value)
             else:
                 value = self.text(value)
         return reading._replace(entity=entity, value=value)
@@ -259,6 +269,8 @@ def names_in(capture: Capture) -> dict[str, list[str]]:
         entity = reading.entity
         if reading.name == "host.name" and isinstance(reading.value, str):
             hosts.append(reading.value)
+        elif reading.name in ("job.user", "process.user") and isinstance(reading.value, str):
+            names.setdefault("users", []).append(reading.value)
         serials += [entity.serial] if entity.serial and len(entity.serial) > 5 else []
         ids += [entity.uuid.partition("-")[2]] if entity.uuid else []
     seen: set[str] = set()

@@ -63,6 +63,7 @@ def to_report(
         "sources": [_source(source) for source in assessment.sources],
         "incidents": [_incident(incident, assessment.node, causes or {}) for incident in assessment.incidents],
         "gpus": [_device(device) for device in assessment.gpus],
+        **({"processes": [_process(each) for each in assessment.processes]} if assessment.processes else {}),
         "notices": [text(notice) for notice in assessment.notices],
     }
 
@@ -164,6 +165,10 @@ def _device(device: Device) -> Json:
         "index": device.index,
         "name": text(device.name),
     }
+
+
+def _process(told: Mapping[str, str | int | bool | None]) -> Json:
+    return {name: text(value) if isinstance(value, str) else value for name, value in told.items()}
 
 
 def _incident(incident: Incident, node: str | None, causes: Mapping[str, Cause]) -> Json:

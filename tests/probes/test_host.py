@@ -263,3 +263,24 @@ def test_memory_that_an_old_kernel_does_not_tell_is_worked_out_where_psutil_is_i
     monkeypatch.setitem(sys.modules, "psutil", None)
     assert isinstance(read(tree)[0][NODE, "host.memory.available"], Missing)
     assert 1 << 30 == read(tree)[0][NODE, "host.memory.total"]
+
+
+def test_power_state_and_bars_without_an_address_are_told(tree: Path) -> None:
+    given = "0x00000000fa000000 0x00000000faffffff 0x0000000000040200\n"
+    unassigned = "0x0000000000000000 0x0000001fffffffff 0x000000002014220c\n"
+    empty = "0x0000000000000000 0x0000000000000000 0x0000000000000000\n"
+    pci(tree, "0000:4e:00.0", resource=given + unassigned + empty * 5, power_state="D3cold")
+    pci(tree, "0000:9d:00.0", resource="nonsense")
+    found, _ = read(tree)
+    one, other = Entity("gpu", pci="0000:4e:00.0"), Entity("gpu", pci="0000:9d:00.0")
+
+    assert ("D3cold", 1) == (found[one, "pci.power-state"], found[one, "pci.bars.unassigned"])
+    assert isinstance(found[other, "pci.bars.unassigned"], Missing)
+    assert Missing("not-supported") == found[other, "pci.power-state"]
+
+
+def test_which_of_the_daemons_run_is_told(tree: Path) -> None:
+    write(tree, "proc/100/stat", "100 (nv-fabricmanage) S 1 1")
+    found = node(tree)
+
+    assert ("running", "not-running") == (found["service.fabricmanager"], found["service.persistenced"])

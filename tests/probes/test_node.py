@@ -46,7 +46,7 @@ def values(readings: list[Reading], entity: Entity) -> dict[str, Value]:
 
 def test_all_sources_are_read_and_a_gpu_is_one_entity(scenario: MakeScenario, fake_nvml: Path, root: Path) -> None:
     readings, messages, readable = probe(scenario(3), fake_nvml, root)
-    assert {"kernel-log": True, "nvml": True, "host": True} == readable
+    assert {"kernel-log": True, "nvml": True, "host": True, "jobs": True} == readable
     assert ["Linux version 6.1", XID_79] == messages
     gpus = {reading.entity for reading in readings if reading.entity.kind == "gpu"}
     assert {"0000:10:00.0", "0000:11:00.0", "0000:12:00.0"} == {gpu.pci for gpu in gpus}
@@ -99,7 +99,7 @@ def test_two_gpus_that_cannot_be_opened_are_not_guessed(scenario: MakeScenario, 
 def test_without_nvml_the_loaded_module_is_the_driver(scenario: MakeScenario, fake_nvml: Path, root: Path) -> None:
     made = scenario(3).on("nvmlInitWithFlags", "LIB_RM_VERSION_MISMATCH")
     readings, messages, readable = probe(made, fake_nvml, root)
-    assert {"kernel-log": True, "nvml": False, "host": True} == readable
+    assert {"kernel-log": True, "nvml": False, "host": True, "jobs": True} == readable
     assert values(readings, NODE)["driver.version"] == "580.65.06"
     assert values(readings, NODE)["nvml.error"] == "version-mismatch"
     assert not [reading for reading in readings if reading.name == "gpu.listed"]  # unknown, not false
@@ -112,7 +112,7 @@ def test_a_driver_that_hangs_keeps_nothing_else_from_being_read(
     began = time.monotonic()
     readings, messages, readable = probe(scenario(3).on("nvmlInitWithFlags", "hang"), fake_nvml, root, 2.0)
     assert time.monotonic() - began < 2.5
-    assert {"kernel-log": True, "nvml": False, "host": True} == readable
+    assert {"kernel-log": True, "nvml": False, "host": True, "jobs": True} == readable
     assert Missing("timed-out") == values(readings, NODE)["nvml.nvmlInit"]
     assert XID_79 in messages
 

@@ -272,3 +272,25 @@ def test_whoever_built_the_kernel_is_nobody() -> None:
     banner = "NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  575.57.08  Release Build  (jane@build7)  Fri"
 
     assert banner.replace("jane@build7", "builder") == Redactor({}, KEY).text(banner)
+
+
+def test_whose_a_job_is_goes_and_what_a_port_is_stays() -> None:
+    """Jobs, pods and GUIDs become pseudonyms; states, drivers and the names that drivers give stay."""
+    process, port = Entity("process", index=7, name="alice_train"), Entity("port", "0000:18:00.0", name="mlx5_0/1")
+    told = {
+        "job.id": "4711", "job.user": "alice", "job.program": "alice_train", "process.pod": "6f1d7a52",
+        "process.container": "c0ffee" * 10 + "abcd", "process.job-name": "secret-merger",
+        "process.unit": "merger.service",
+    }  # fmt: skip
+    readings = [Reading(process, name, value, "text", NOW) for name, value in told.items()]
+    kept = {"ib.state": "active", "ib.driver": "mlx5_core", "ib.gpus-beside": "0000:19:00.0", "dcgm.health": "failure"}
+    readings += [Reading(port, name, value, "text", NOW) for name, value in kept.items()]
+    readings.append(Reading(port, "ib.guid", "b8ce:f603:0012:3456", "text", NOW))
+    sel = LogRecord("Power Supply #0x02 | Failure detected | Asserted", NOW, identifier="bmc-sel", kernel=False)
+    made = redact(Capture(NOW, "n", "1", "r", readings, [sel], []), KEY)
+    shown = repr(made.readings)
+
+    assert [] == [value for value in (*told.values(), "b8ce:f603:0012:3456") if value in shown]
+    assert kept == {r.name: r.value for r in made.readings if r.name in kept}
+    assert {"mlx5_0/1"} == {r.entity.name for r in made.readings if r.entity.kind == "port"}
+    assert (sel.message, "bmc-sel") == (made.records[0].message, made.records[0].identifier)

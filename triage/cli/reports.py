@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -16,14 +17,17 @@ from triage.report import iso, to_report
 from triage.rulebook.model import Rulebook
 
 if TYPE_CHECKING:
-    from probes.model import Reading, Source
+    from probes.model import LogRecord, Reading, Source
     from probes.moment import Moment
+    from probes.node import Probing
     from triage.cli.asking import Asking
     from triage.history.past import Past
     from triage.window import Window
 
 Json = dict[str, Any]
 
+GRACE = 0.5
+"""Seconds for which, once all else is read, the sources beside the driver (`probes.around`) are waited for."""
 WAITING = 0.06
 """Share of the probes' time for which another sweep that writes the history is waited for."""
 
@@ -166,6 +170,11 @@ def _other_rules(digests: Iterable[str], rulebook: Rulebook) -> Iterator[str]:
         )
 
 
+def _after(probing: Probing) -> Iterator[LogRecord]:
+    """The records of other logs, which are waited for only when those of the kernel have been looked at."""
+    yield from probing.later()
+
+
 class _Rest(NamedTuple):
     """What a sweep knows but for the kernel's records: when, what was read, what the history knows, the readings."""
 
@@ -201,7 +210,7 @@ def from_node(
     with begin(state_dir, now=now, patience=deadline * WAITING) as memory:
         children = children_of(state_dir)
         started = None if asking is None else asking.take()
-        probing = begin_probing(deadline, state_dir=children, started=started)
+        probing = begin_probing(deadline, state_dir=children, started=started, grace=GRACE)
 
         @cache
         def rest() -> _Rest:
@@ -212,7 +221,7 @@ def from_node(
 
         found = assess(
             rulebook,
-            probing.records,
+            chain(probing.records, _after(probing)),
             lambda: rest().known,
             lambda: rest().sources,
             node=os.uname().nodename,

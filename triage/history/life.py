@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from probes.model import Missing, Reading
+from probes.model import BESIDE, Missing, Reading
 from probes.moment import Moment, elapsed
 from triage.history.parts import Part, same
 from triage.model import SEVERITIES, Incident
@@ -145,7 +145,7 @@ def state(row: Row, now: float) -> str:
 def status_of(report: Json) -> str:
     """Return the status that a report has with these incidents: its worst open one, else whether all could be read."""
     still = [i["severity"] for i in report["incidents"] if i["state"] == "open"]
-    return status(still, [source["readable"] for source in report["sources"]])
+    return status(still, [source["readable"] for source in report["sources"] if source["kind"] not in BESIDE])
 
 
 def life_of(row: Row, present: bool | None) -> Json:

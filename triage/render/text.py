@@ -6,7 +6,7 @@ It reads the same without colour, and at 80 columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from triage.render.layout import Look, Span, at_most, fill
@@ -36,6 +36,8 @@ def render(report: Json, look: Look, *, headline: bool = True) -> str:
     sources = report["sources"]
     blocks = [fill(look, _headline(report))] if headline else []
     blocks += [_incident(report["node"], incident, look) for incident in report["incidents"]]
+    if report["incidents"]:
+        blocks.append(_processes(report.get("processes", ()), look))
     blocks.append(_sources([source for source in sources if headline or not source["readable"]], look))
     blocks.append(_notices(report, look))
     return "\n".join("\n".join(block) + "\n" for block in blocks if block)
@@ -346,6 +348,40 @@ def _around(context: Iterable[Json], look: Look) -> list[str]:
             shown = fill(look, [("", line["text"])], " " * 4 + lead, hang) or [(" " * 4 + lead).rstrip()]
             lines += at_most(shown, MOST_LOG_LINES)
     return lines
+
+
+MOST_PROCESSES = 8
+"""Processes that are shown; the JSON has more."""
+
+
+def _processes(processes: Sequence[Json], look: Look) -> list[str]:
+    """Whose the processes on the GPUs are."""
+    shown = [process for process in processes if owner(process)]
+    lines = [
+        line
+        for process in shown[:MOST_PROCESSES]
+        for line in fill(look, [("", f"{process['name']} ({process['pid']}): {owner(process)}")], "  ", "    ")
+    ]
+    if len(shown) > MOST_PROCESSES:
+        lines += fill(look, [("", f"and {len(shown) - MOST_PROCESSES} more")], "  ")
+    return [*fill(look, [("strong", "On the GPUs")]), *lines] if lines else []
+
+
+def owner(process: Json) -> str:
+    """Return whose a process is in words; empty if that is not known."""
+    parts = []
+    if process["job"]:
+        name = f" ({process['job_name']})" if process["job_name"] else ""
+        parts.append(f"{process['scheduler']} job {process['job']}{name}")
+    if process["pod"]:
+        parts.append(f"pod {process['pod']}")
+    elif process["container"]:
+        parts.append(f"{process['runtime'] or 'container'} {process['container'][:12]}")
+    elif process["unit"] and not process["job"]:
+        parts.append(process["unit"])
+    if process["user"]:
+        parts.append(f"user {process['user']}")
+    return ", ".join(parts)
 
 
 def _sources(sources: list[Json], look: Look) -> list[str]:

@@ -20,7 +20,7 @@ import sys, time, types
 from probes.model import NODE, Entity, LogRecord, Missing, Reading, Source
 class Probing:
     def __init__(self, readings, records, sources):
-        self.records, self.result = records, lambda: (readings, sources)
+        self.records, self.result, self.later = records, lambda: (readings, sources), lambda: iter(())
 def probe(deadline, **_):
 {body}
 sys.modules["probes.node"] = types.ModuleType("probes.node")
