@@ -87,7 +87,7 @@ def _reading(reading: Reading) -> None:
     assert math.isfinite(reading.at), reading
     for text in (reading.value, *reading.entity):
         if isinstance(text, str):
-            _plain(text)
+            _plain(text, "\t")
 
 
 def _read_as(data: bytes, reader: Callable[..., Iterable[LogRecord]]) -> None:
