@@ -313,7 +313,7 @@ class _Log:
         def at(line: int) -> float | None:
             # Within whole seconds of one day that only rise, counting from the first line is what reading would give.
             if begun is not None and rising and layout.fraction is None and clock.item(line) < _DAY:
-                there = begun + (clock.item(line) - clock.item(first)) // 1_000_000
+                there: float = begun + (clock.item(line) - clock.item(first)) // 1_000_000
                 if there <= reader.year_ends and begun.is_integer():
                     return there
             return reader.at(str(block[lines.starts.item(line) : lines.ends.item(line)], "latin-1"))
