@@ -70,7 +70,8 @@ bench: $(DEV)
 	for b; do echo "== $$b"; $(BIN)/python "$$b" || exit; done
 
 FUZZ_SECONDS := 300
-FUZZED := records inputs explain fast rules words nodes
+FUZZED := records inputs explain fast rules words nodes \
+	kmsg journal crash smi_text smi_xml report pci captured streams site search pasted decoded
 
 fuzz: $(DEV)
 	$(PIP) install --require-hashes --requirement requirements-fuzz.lock

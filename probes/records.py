@@ -211,10 +211,13 @@ class _Reader:
         return self._feed_text(line, bare, long)
 
     def close(self) -> Iterator[LogRecord]:
-        """The records that were still open at the end."""
-        if self._export is not None:
-            self._ready, self._export = self._export.record(self._origin, self._tally), None
-        for record in (self._close(), self._close()):
+        """The records that were still open at the end, in their order."""
+        block, self._export = self._export, None
+        for record in (
+            self._close(),
+            self._close(),
+            None if block is None else block.record(self._origin, self._tally),
+        ):
             if record is not None:
                 yield record
 

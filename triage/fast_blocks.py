@@ -43,6 +43,15 @@ _DIGITS = np.uint64(0x0F0F0F0F0F0F0F0F)
 _TOP = np.uint64(0x8080808080808080)
 _ONE = np.uint64(0x0101010101010101)
 _NONE = np.uint64(0)
+# Digits become pairs, pairs fours, fours one number: the weight of the earlier, its distance in bits, what is kept.
+_JOINED = tuple(
+    (np.uint64(factor), np.uint64(shift), np.uint64(kept))
+    for factor, shift, kept in (
+        (10, 8, 0x00FF00FF00FF00FF),
+        (100, 16, 0x0000FFFF0000FFFF),
+        (10000, 32, 0xFFFFFFFF),
+    )
+)
 _CLOCK_DIGITS = np.uint64(0x0F0F000F0F000F0F)
 
 
@@ -149,9 +158,7 @@ def _layout(found: re.Match[bytes], shape: str) -> Layout:
             high[place] = 53
     bare = groups.get("tag") == b""
     uptime = (found.start("seconds"), len(groups["seconds"])) if groups.get("seconds") else None
-    # Numbers are fetched eight bytes at a time.
-    names = ("date", "clock", "year", "fraction", "seconds", "micro")
-    width = max(len(low) + 1, *(found.end(name) + 8 for name in names if groups.get(name)))
+    width = len(low) + 1  # with the byte at which no bracket may stand
     width += -width % 8
     low += bytes(width - len(low))
     high += b"\x7f" * (width - len(high))
@@ -249,49 +256,59 @@ def _places(flags: Any) -> Any:
 def _assign(data: Any, lines: Lines, rest: Any, index: int, layout: Layout) -> Any:
     """Give the lines that have this layout what it says of them; return the others."""
     fit = int(np.searchsorted(lines.starts, len(data) - 8 * len(layout.least), "right"))
-    chosen = np.arange(len(lines.starts)) if rest is None else rest
-    tried = chosen[:fit] if rest is None else rest[rest < fit]
-    if not len(tried):
-        return chosen
+    tried: Any = slice(0, fit) if rest is None else rest[rest < fit]  # a slice, while it is all of them, costs nothing
     begins = lines.starts[tried]
-    wrong: Any = np.zeros(len(begins), np.uint64)
+    if not len(begins):
+        return np.arange(len(lines.starts)) if rest is None else rest
+    right: Any = None
+    wrong: Any = None
     row = []
     for place, (least, room) in enumerate(zip(layout.least, layout.room, strict=True)):
         word = _words(data, 8 * place)[begins]
         row.append(word)
         if least + room == _TOP - _ONE:  # the same bytes in every line
-            wrong |= np.where(word != least, _TOP, _NONE)
+            same = word == least
+            right = same if right is None else np.logical_and(right, same, out=right)
             continue
         # The top bit of a byte tells: set by the first sum where it is too high, not by the second where it is too low.
-        wrong |= word + room
         high = word | _TOP
         high -= least
-        wrong |= ~high
-    right = (wrong & _TOP) == 0
+        np.invert(high, out=high)
+        high |= word + room
+        wrong = high if wrong is None else np.bitwise_or(wrong, high, out=wrong)
+    if wrong is not None:
+        wrong &= _TOP
+        fits = wrong == _NONE
+        right = fits if right is None else np.logical_and(right, fits, out=right)
     if layout.open is not None:
         right &= data[begins + layout.open] != 0x5B
     if not right.all():
-        tried, begins, row = tried[right], begins[right], [word[right] for word in row]
+        tried = np.flatnonzero(right) if rest is None else tried[right]
         if not len(tried):
-            return chosen
+            return np.arange(len(lines.starts)) if rest is None else rest
+        row = [word[right] for word in row]
     lines.layout[tried] = index
     if layout.uptime is not None:
         place, digits = layout.uptime
-        seconds = _number(_part(row, place), digits)
-        lines.uptime[tried] = seconds * 1_000_000 + _number(_part(row, place + digits + 1), 6)
+        uptime = _number(_part(row, place), digits)
+        uptime *= 1_000_000
+        uptime += _number(_part(row, place + digits + 1), 6)
+        lines.uptime[tried] = uptime
     if layout.clock is not None:
-        lines.clock[tried] = _day_time(_part(row, layout.clock)) * 1_000_000
+        clock = _day_time(_part(row, layout.clock))
+        clock *= 1_000_000
         if layout.fraction is not None:
             first, end = layout.fraction
-            lines.clock[tried] += _number(_part(row, first), end - first) * 10 ** (6 - end + first)
+            clock += _number(_part(row, first), end - first) * 10 ** (6 - end + first)
+        lines.clock[tried] = clock
     for place, size in layout.dates:
         date = _part(row, place) & np.uint64((1 << 8 * size) - 1)
-        changed = date[1:] != date[:-1]
-        lines.same_day[tried[1:][changed]] = False
-    if len(tried) == len(chosen):
-        return chosen[:0]
-    left = lines.layout < 0
-    return np.flatnonzero(left)
+        changed = np.flatnonzero(date[1:] != date[:-1]) + 1
+        if len(changed):
+            lines.same_day[changed if isinstance(tried, slice) else tried[changed]] = False
+    if len(row[0]) == len(lines.starts if rest is None else rest):
+        return np.empty(0, np.int64)
+    return np.flatnonzero(lines.layout < 0)
 
 
 def _part(row: list[Any], place: int) -> Any:
@@ -310,16 +327,23 @@ def _words(data: Any, place: int) -> Any:
 
 def _number(word: Any, digits: int) -> Any:
     """The decimal numbers that the first bytes of these words (at most eight) spell."""
-    word = (word << np.uint64(64 - 8 * digits)) & _DIGITS
-    word = word * np.uint64(10) + (word >> np.uint64(8)) & np.uint64(0x00FF00FF00FF00FF)
-    word = word * np.uint64(100) + (word >> np.uint64(16)) & np.uint64(0x0000FFFF0000FFFF)
-    word = word * np.uint64(10000) + (word >> np.uint64(32)) & np.uint64(0xFFFFFFFF)
-    return word.astype(np.int64)
+    word = word << np.uint64(64 - 8 * digits)
+    word &= _DIGITS
+    for factor, shift, kept in _JOINED:
+        higher = word >> shift
+        word *= factor
+        word += higher
+        word &= kept
+    return word.view(np.int64)
 
 
 def _day_time(word: Any) -> Any:
     """Seconds of the day of `HH:MM:SS`."""
     word = word & _CLOCK_DIGITS
     word = word * np.uint64(10) + (word >> np.uint64(8))
-    hours, minutes, seconds = (word & np.uint64(0xFF), word >> np.uint64(24) & np.uint64(0xFF), word >> np.uint64(48))
-    return (hours * np.uint64(3600) + minutes * np.uint64(60) + (seconds & np.uint64(0xFF))).astype(np.int64)
+    times = word & np.uint64(0xFF)  # hours
+    times *= np.uint64(60)
+    times += word >> np.uint64(24) & np.uint64(0xFF)
+    times *= np.uint64(60)
+    times += word >> np.uint64(48) & np.uint64(0xFF)
+    return times.view(np.int64)

@@ -39,6 +39,11 @@ class SteadyReader(_Reader):
         """The highest time since boot so far of the host that spoke last, in seconds."""
         return self._boots._highest.get(self._boots._host)
 
+    @property
+    def year_ends(self) -> float:
+        """The time after which a stamp without a year would be taken for one of the year before, in epoch seconds."""
+        return self._clock._limit
+
     def at(self, text: str) -> float | None:
         """The time of a line of the shape that is tried first, in epoch seconds."""
         head = self._shapes.match(text)

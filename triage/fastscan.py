@@ -48,6 +48,8 @@ SHORTEST = 4
 """Lines of a stretch that is worth passing over."""
 _FALL = 4_990_000
 """Microseconds that the time since boot may fall; a little less than what begins another boot."""
+_DAY = 86_400_000_000
+"""Microseconds of a day."""
 _STEP = int(STEP_BACK * 1e6) - 10_000
 
 # What changes the meaning of a line, or of those around it, though no pattern finds it.
@@ -309,12 +311,18 @@ class _Log:
         highest = reader.highest
 
         def at(line: int) -> float | None:
+            # Within whole seconds of one day that only rise, counting from the first line is what reading would give.
+            if begun is not None and rising and layout.fraction is None and clock.item(line) < _DAY:
+                there: float = begun + (clock.item(line) - clock.item(first)) // 1_000_000
+                if there <= reader.year_ends and begun.is_integer():
+                    return there
             return reader.at(str(block[lines.starts.item(line) : lines.ends.item(line)], "latin-1"))
 
         if layout.uptime is not None and highest is not None:
             falls = int(highest * 1e6)
             if not rising or uptime.item(first) < falls - _FALL:
                 end = first + before_fall(uptime[first:end], falls, _FALL)
+        begun: float | None = None
         begun = at(first) if layout.clock is not None and end > first else None
         per_line = taken.tally.zoneless - zoneless
         zero: Any = None  # when the boot began, by the wall clock: microseconds after midnight

@@ -9,6 +9,8 @@ import lzma
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.fuzz import single_seeds
+
 ROOT = Path(__file__).parents[2]
 FOUND = Path(__file__).parent / "found"
 """Inputs that once broke a promise, a folder for each target."""
@@ -58,3 +60,5 @@ def seeds(name: str) -> Iterator[bytes]:
             ("node,rack\nn1,r1\n", '[{"node": "n1", "rack": "r1"}]', "- {node: n1, rack: r1}\n")
         ):
             yield bytes((number,)) + text.encode()
+    else:
+        yield from single_seeds.seeds(name)

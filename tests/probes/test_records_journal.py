@@ -120,6 +120,15 @@ def test_a_journal_export_is_read_block_by_block() -> None:
     assert 1795295630.947225 == records[0].at
 
 
+def test_an_export_that_breaks_off_within_a_block_loses_nothing_before_it() -> None:
+    """Neither the block before, nor the line before, and their order stays."""
+    cut = [b"__CURSOR=s=3", b"_TRANSPORT=kernel", b"MESSAGE=last"]
+    before = b"__CURSOR=s=2\n_TRANSPORT=kernel\nMESSAGE=first".split(b"\n")
+
+    assert ["first", "last"] == [r.message for r in read(*before, b"", *cut)]
+    assert [(XID_79, 1), ("last", 2)] == [(r.message, r.line) for r in read(f"[  718.077713] {XID_79}", *cut)]
+
+
 def test_what_a_program_put_into_a_binary_field_is_no_field() -> None:
     """A message with newlines is exported with its length, here one that holds newlines itself."""
     forged = b"x\n\n" + EXPORT + b"\n" + b"y" * 2000

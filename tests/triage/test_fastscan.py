@@ -454,3 +454,17 @@ def test_several_processes_say_what_one_says(tmp_path: Path, monkeypatch: pytest
         intake.begin(scanner, spans)
         assert expected == told(intake, scanner, spans)
     assert 2 <= len(adopted) < 4, "b ends in a crash, and c may go on with it: both are read here"
+
+
+@pytest.mark.parametrize("kernel", ["", "[{:12.6f}] "])
+def test_a_stamp_without_a_year_may_fall_into_the_year_before_in_the_middle_of_a_stretch(kernel: str) -> None:
+    """A day after now is the last that a log can be of; what is later on that day was written a year ago."""
+    begins = (
+        f"Nov 15 22:{10 + s // 60:02d}:{s % 60:02d} node17 kernel: {kernel.format(100.0 + s)}" for s in range(600)
+    )
+    agree("".join(f"{begin}eth0: link up\n" for begin in begins).encode(), (9000, 500_000))
+
+
+def test_an_hour_that_is_none_in_the_middle_of_a_stretch() -> None:
+    lines = (f"Nov  3 {hour:02d}:00:00 node17 kernel: eth0: link up\n" for hour in range(100) for _ in range(9))
+    agree("".join(lines).encode(), (3000,))

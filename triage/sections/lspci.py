@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from probes.model import LOST, NO_PERMISSION, Entity, Missing, Reading, Value
 from probes.pci import normal_address
+from probes.records_text import clean
 
 MOST_DEVICES = 10_000
 MOST_LINES = 2_000
@@ -24,7 +25,7 @@ BEGINS = re.compile(
     re.M,
 )
 _IDS = re.compile(r"\[10de:([0-9a-f]{4})\]")
-_LINK = re.compile(r"(LnkCap|LnkSta):[^\n]*?Speed ([0-9.]+GT/s|unknown|Unknown)[^,]*, Width (x\d{1,2})", re.I)
+_LINK = re.compile(r"(LnkCap|LnkSta):[^\n]*?Speed ([0-9.]{1,8}GT/s|unknown|Unknown)[^,]*, Width (x\d{1,2})", re.I)
 _SECONDARY = re.compile(r"Bus: primary=[0-9a-f]{2}, secondary=([0-9a-f]{2}),")
 _GPU_CLASSES = ("VGA compatible controller", "3D controller", "Display controller")
 _SWITCH_CLASSES = ("Bridge",)
@@ -47,7 +48,7 @@ class _Device:
         if bare.startswith("!!! Unknown header type"):
             self.answers = False
         elif bare.startswith("Kernel driver in use: "):
-            self.driver = bare.partition(": ")[2][:64]
+            self.driver = clean(bare.partition(": ")[2][:64])
         elif bare.startswith("Capabilities: <access denied>"):
             self.denied = True
         elif bare.startswith("Bus: "):

@@ -63,6 +63,18 @@ def test_a_short_listing_says_nothing_of_links() -> None:
     assert [("pci.device-id", "0x2330")] == [(r.name, r.value) for r in lspci.readings([line], 0.0)]
 
 
+def test_a_drivers_name_reaches_no_terminal_raw_and_no_link_is_infinitely_fast() -> None:
+    listing = f"""4e:00.0 3D controller: NVIDIA Corporation GH100 [10de:2330]
+\tControl: I/O+
+\t\tLnkSta:\tSpeed {"9" * 400}GT/s, Width x16
+\tKernel driver in use: nvi\x1b[2Jdia\a
+"""
+    found = {reading.name: reading.value for reading in lspci.readings(listing.split("\n"), 0.0)}
+
+    assert r"nvidia\x07" == found["pci.driver"]
+    assert float("inf") not in found.values()
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=1000), st.integers(0, 2000))
 def test_nothing_raises(noise: bytes, place: int) -> None:
