@@ -25,8 +25,8 @@ def parser() -> Parser:
     """Return the parser of this verb."""
     parsed = Parser(
         "tui",
-        "Open the screens on this node or, with FILE, on what logs, a capture or a stored report say. A folder with one\n"
-        "capture or log for each node is a fleet. Reads only.",
+        "Open the screens on this node or, with FILE, on what logs, a capture or a stored report say. A folder with\n"
+        "one capture or log for each node is a fleet. Reads only.",
         """
 gpu-triage tui
 gpu-triage tui /var/log/kern.log
