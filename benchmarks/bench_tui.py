@@ -122,6 +122,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         stores = make_stores(Path(folder), args.nodes)
         print(f"a fleet of {args.nodes:,} nodes, 8 GPUs each; a new picture lands every {LANDING:g} s")
+        print("  (ours is timed to the line that says where the cursor is, a DataTable to the first byte of an answer)")
         ours = fleet("table", stores, args.seconds, args.nodes)
         plain = fleet("plain", stores, args.seconds, args.nodes)
         for name, unit, places in FIGURES:
@@ -180,9 +181,6 @@ def _order_alike(first: Path, second: Path) -> None:
 def fleet(kind: str, stores: Sequence[Path], seconds: float, nodes: int) -> dict[str, float]:
     """Open a list of nodes, press keys for a while, and return what was measured."""
     words = [__file__, "--show", kind, *(word for store in stores for word in ("--store", str(store)))]
-    known = picture.load(stores[0])
-    assert known is not None
-    names = [row.node for row in known.nodes]
     terminal = Terminal(words, {"PYTHONPATH": str(ROOT)})
     try:
         paint = terminal.until(b"gpu0") - terminal.started
@@ -195,9 +193,9 @@ def fleet(kind: str, stores: Sequence[Path], seconds: float, nodes: int) -> dict
         while time.perf_counter() < end:
             place += 1
             at = terminal.press("\x1b[B")
-            # The heading says where the cursor is; a DataTable only draws that row, which a landing does too.
-            echo = f"at {place:,} " if kind == "table" else names[place - 1]
-            times.append(terminal.until(echo.encode(), 30.0) - at)
+            # The heading says where the cursor is; of a DataTable the first answer counts, whatever it is.
+            echo = f"at {place:,} ".encode() if kind == "table" else b""
+            times.append(terminal.until(echo, 30.0) - at)
             time.sleep(0.03)
         times.sort()
         return {

@@ -192,19 +192,26 @@ class TriageApp(Past, Takes):
 
     def draw_again(self) -> None:
         """Draw the screen that is looked at with the facts as they are now."""
-        if isinstance(self.screen, TriageScreen) and self.screen.ready:
-            self.screen.show()
+        if self.front is not None:
+            self.front.show()
         self._tick()
 
     def _tick(self) -> None:
         if self.said and time.monotonic() > self._said_until:
             self.said = ""
-        if isinstance(self.screen, TriageScreen) and self.screen.ready:
+        front = self.front
+        if front is not None:
             # Ages stand in rows too; they are whole seconds only while they are small.
             if self.facts is None or self.now() - self._shown >= AGES:
                 self._shown = self.now()
-                self.screen.show()
-            self.screen.tick()
+                front.show()
+            front.tick()
+
+    @property
+    def front(self) -> TriageScreen | None:
+        """The screen in front; None before its widgets are there, and after the last one has gone."""
+        screen = self.screen_stack[-1] if self.screen_stack else None
+        return screen if isinstance(screen, TriageScreen) and screen.ready else None
 
     @property
     def readings(self) -> tuple[Reading, ...]:
@@ -275,8 +282,8 @@ class TriageApp(Past, Takes):
         """Say something in the bottom line for a while."""
         self.said = safe(text)
         self._said_until = time.monotonic() + SAID
-        if isinstance(self.screen, TriageScreen):
-            self.screen.tick()
+        if self.front is not None:
+            self.front.tick()
 
     def action_keys(self) -> None:
         """Show the keys of this screen."""
@@ -290,8 +297,8 @@ class TriageApp(Past, Takes):
 
     def prompt(self, text: str) -> None:
         """Open the command line with some text in it."""
-        if isinstance(self.screen, TriageScreen):
-            self.screen.ask(":", text)
+        if self.front is not None:
+            self.front.ask(":", text)
 
     def command(self, line: str) -> None:
         """Run a command."""

@@ -19,6 +19,9 @@ from tui.source import Source
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "tui"
 
+STILL = 12
+"""Looks in a row at which a screen must be the same to count as at rest; on a busy machine layouts take several."""
+
 Story = Callable[[TriageApp, "Pilot[None]"], Awaitable[None]]
 
 
@@ -79,7 +82,9 @@ async def settled(app: TriageApp, pilot: Pilot[None], size: tuple[int, int]) -> 
 
     def still() -> bool:
         shown.append(text_of(app))
-        return len(shown) > 4 and len(set(shown[-4:])) == 1 and shown[-1].count("\n") == size[1] == app.size.height
+        return (
+            len(shown) > STILL and len(set(shown[-STILL:])) == 1 and shown[-1].count("\n") == size[1] == app.size.height
+        )
 
     await until(app, pilot, still)
     return shown[-1]

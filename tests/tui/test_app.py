@@ -660,3 +660,18 @@ def test_the_text_of_a_rule_is_broken_for_the_screen_alone(drive: Drive) -> None
     assert clause.strip() in lines
     assert "The port above it." in lines
     assert "word " * 19 + "last of them" in lines
+
+
+def test_data_that_come_after_the_last_screen_has_gone_do_no_harm(drive: Drive) -> None:
+    """A drawing that was put off for half a second may come due while the program ends."""
+
+    async def story(app: TriageApp, pilot: Pilot[None]) -> None:
+        arrive(app, samples.snapshot())
+        await pilot.pause()
+
+    app = drive(story)
+    app.draw_again()
+    app.say("too late")
+    app._tick()
+
+    assert app.front is None

@@ -73,6 +73,7 @@ class FleetScreen(TriageScreen):
         self.query_one("#right").display = wide
         self.query_one("#answer").display = not wide
         self._sentences()
+        self._preview()
 
     def show(self) -> None:
         """Take the newest picture; without one say what is waited for."""

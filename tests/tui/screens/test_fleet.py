@@ -92,6 +92,7 @@ def test_screen(name: str, drive: Callable[..., TriageApp], golden: Callable[[di
     async def story(app: TriageApp, pilot: Pilot[None]) -> None:
         if name == "fleet-nodes":
             await pilot.press("enter")
+            await until(app, pilot, lambda: bool(table(app, "nodes").asked))
         elif name == "fleet-node":
             await pilot.press("j", "enter")
             await until(app, pilot, lambda: bool(app.readings))
