@@ -23,13 +23,15 @@ from probes.moment import moment
 from probes.nvml_events import Event, Events
 from triage import __version__
 from triage.cli.exits import DONE, INTERRUPTED, Refused
+from triage.history.store import Store
 from triage.report import iso
 from triage.rulebook.model import Rulebook
 from triage.watch import telling
+from triage.watch.clocks import Clocks
 from triage.watch.counters import Counters
 from triage.watch.judge import Judge
 from triage.watch.notify import Notify
-from triage.watch.out import Gone, Out
+from triage.watch.out import Delivery, Gone, Out
 from triage.watch.reload import Reload
 from triage.watch.serve import Server
 from triage.watch.telling import Cursor
@@ -54,8 +56,6 @@ CATCH_UP = 20.0
 """Seconds that reading the journal of an earlier boot may take."""
 DRAIN = 5.0
 """Seconds that the end may take."""
-JUMP = 2.0
-"""Seconds by which a clock must have moved for it to be told."""
 
 
 class Options(NamedTuple):
@@ -100,12 +100,12 @@ class Watch:
         self._decided = False
         self._not_before = 0.0
         self._last_line = 0.0
-        self._started_id = self._done_id = 0
+        self._delivery = Delivery(out)
         self._asked_soon = 0.0
         self._known: set[str] = set()
         self._lost_so_far = 0
         self._log_readable = True
-        self._clocks = _Clocks()
+        self._clocks = Clocks()
         with self._judge.open() as memory:
             assert memory.store is not None
             self._been = telling.cursor(memory.store.db)
@@ -421,26 +421,9 @@ class Watch:
         with self._judge.open() as memory:
             self._send(memory.store)
 
-    def _send(self, store: Any) -> None:
-        """Write what waits to be told, as far as the reader takes it, and note what has left."""
-        before = self._done_id
-        if self._out.flush():
-            self._done_id = self._started_id
-            for number, line in telling.waiting(store.db, self._started_id):
-                if not self._out.write(line):
-                    break
-                self._started_id = number
-                if self._out.busy:
-                    break
-                self._done_id = number
-        if self._done_id > before:
-            from triage.history.place import Unavailable
-
-            try:
-                with store.transaction() as db:
-                    telling.left(db, self._done_id)
-            except Unavailable:
-                self._dirty = True  # the next decision finds out what is wrong with the file
+    def _send(self, store: Store | None) -> None:
+        if store is not None and not self._delivery.send(store):
+            self._dirty = True  # the next decision finds out what is wrong with the file
 
     def _say_watching(self) -> None:
         body = {
@@ -482,24 +465,3 @@ class Watch:
         self._out.close()
         self._wake.close()
         self._woken.close()
-
-
-class _Clocks:
-    """Tells that the machine slept or the wall clock was set, by what three clocks show."""
-
-    def __init__(self) -> None:
-        self._asleep, self._wall = self._read()
-
-    def moved(self) -> tuple[float, float]:
-        """Return how many seconds the machine slept, and by how many the wall clock was set, since the last call."""
-        asleep, wall = self._read()
-        slept, jumped = asleep - self._asleep, wall - self._wall
-        # What is too little to be told adds up: a clock that is slewed is not one that jumps, and is followed.
-        self._asleep, self._wall = asleep, wall
-        return (slept if slept > JUMP else 0.0), (jumped if abs(jumped) > JUMP else 0.0)
-
-    @staticmethod
-    def _read() -> tuple[float, float]:
-        monotonic = time.clock_gettime(time.CLOCK_MONOTONIC)
-        boot = time.clock_gettime(time.CLOCK_BOOTTIME)
-        return boot - monotonic, time.time() - boot

@@ -31,6 +31,26 @@ class Cursor(NamedTuple):
     at: float
 
 
+class Told(NamedTuple):
+    """What was told of each incident that is not over, and the last id that was given."""
+
+    states: dict[str, str]
+    last: int
+
+
+def so_far(db: sqlite3.Connection) -> Told:
+    """Return what was told, so that another file can go on with it."""
+    last = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+    return Told(dict(db.execute("SELECT fingerprint, state FROM told")), 0 if last is None else int(last[0]))
+
+
+def go_on(db: sqlite3.Connection, told: Told) -> None:
+    """Begin where another file ended."""
+    db.executemany("INSERT OR REPLACE INTO told VALUES(?, ?)", told.states.items())
+    db.execute("INSERT INTO outbox(id, at, body) VALUES(?, 0, '')", (told.last + 1,))
+    db.execute("DELETE FROM outbox")
+
+
 def cursor(db: sqlite3.Connection) -> Cursor | None:
     """Return how far the last watch came, None if there was none."""
     row = db.execute("SELECT value FROM watch WHERE name = 'cursor'").fetchone()
