@@ -43,7 +43,9 @@ TICK = 5.0
 FIRST = 3.0
 """Seconds for which the first decision waits for the counters."""
 SHARE = 2.0
-"""A decision is followed by a pause of so many times its length, if more lines come."""
+"""Decisions are paid for by pauses of so many times their length."""
+BURST = 0.5
+"""Seconds of such pauses that may be owed, so that a few lines in a row are each answered at once."""
 CRASH_QUIET = 0.3
 """Seconds of silence after which a crash is complete."""
 TOLD_TWICE = 2.0
@@ -98,7 +100,7 @@ class Watch:
         self._reload: Reload | None = None
         self._dirty = False
         self._decided = False
-        self._not_before = 0.0
+        self._not_before = self._debt = self._debt_at = 0.0
         self._last_line = 0.0
         self._delivery = Delivery(out)
         self._asked_soon = 0.0
@@ -388,7 +390,9 @@ class Watch:
                 self._notify.say("READY=1")
             self._look_at_new(said)
         now = time.monotonic()
-        self._not_before = now + SHARE * (now - began)
+        self._debt = max(0.0, self._debt - (began - self._debt_at)) + SHARE * (now - began)
+        self._debt_at = now
+        self._not_before = now + max(0.0, self._debt - BURST)
 
     def _cursor(self) -> Cursor | None:
         last = self._follower.last

@@ -83,10 +83,13 @@ def tell(db: sqlite3.Connection, report: Json, now: Moment, *, been_here: bool) 
     `been_here` is whether a watch has looked at this node before; then what came and went in between is told too.
     """
     known = {row[0]: json.loads(row[1]) for row in db.execute("SELECT fingerprint, state FROM told")}
+    here: set[str] = set()
     brief = _brief(db) if been_here else set()
-    for incident in report["incidents"]:
+    # What opens comes first: somebody waits for it, and what it changes of others can wait for a moment.
+    for incident in sorted(report["incidents"], key=lambda incident: incident["fingerprint"] in known):
         fingerprint = incident["fingerprint"]
-        before = known.pop(fingerprint, None)
+        before = known.get(fingerprint)
+        here.add(fingerprint)
         if incident["state"] == "resolved":
             if before is not None or fingerprint in brief:
                 _resolved(db, report["node"], incident, now)
@@ -97,7 +100,7 @@ def tell(db: sqlite3.Connection, report: Json, now: Moment, *, been_here: bool) 
         changed = sorted(name for name in stand if before is not None and before.get(name) != stand[name])
         _incident(db, report["node"], incident, now, "open" if before is None else "update", changed)
         db.execute("INSERT OR REPLACE INTO told VALUES(?, ?)", (fingerprint, json.dumps(stand)))
-    for fingerprint in known:  # ended by a person, or by a sweep beside this watch
+    for fingerprint in known.keys() - here:  # ended by a person, or by a sweep beside this watch
         row = next(iter(life.rows(db, "fingerprint = ?", fingerprint)), None)
         if row is not None and row.state == "resolved":
             _resolved(db, report["node"], life.told(row, json.loads(row.body), now, None), now)
