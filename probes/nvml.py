@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 from probes import bounded
 from probes.model import NODE, NOT_SUPPORTED, TIMED_OUT, Entity, Missing, Reading, Source, Value
-from probes.nvml_calls import CPER, NODE_CALLS, OWED
+from probes.nvml_calls import BRIEF_OWED, BRIEFLY, CPER, NODE_CALLS, OWED
 from probes.nvml_process import GRACE, called, end, left_over, remedy, start
 from probes.stuck import Stuck
 
@@ -113,6 +113,7 @@ def sweep(
     library_env: Optional[Mapping[str, str]] = None,
     state_dir: Optional[Path] = None,
     started: Optional[Started] = None,
+    brief: bool = False,
 ) -> tuple[list[Reading], list[Entity], list[Source]]:
     """Ask NVML everything of every GPU, within `deadline` seconds.
 
@@ -122,7 +123,8 @@ def sweep(
     hung or crashed as `nvml.<function>`.  `library_env` is added to the child's
     environment.  `state_dir` (a directory that need not exist) remembers
     children that could not be killed, so that no other joins them.  `started`
-    is what `begin` returned, if it was called before.
+    is what `begin` returned, if it was called before.  A `brief` sweep asks only
+    what shows a GPU in trouble (`BRIEF_OWED`), and no more is owed then.
     """
     began, until = time.time(), time.monotonic() + deadline - min(GRACE, deadline / 10)
     hung = left_over(state_dir) if started is None else []
@@ -136,7 +138,7 @@ def sweep(
         skip = sorted(heard.done | set(failed))
         try:
             if started is None:
-                words = [str(index) for index in skip]
+                words = [str(index) for index in skip] + [BRIEFLY] * brief
                 process = start(_CHILD, words, until - time.monotonic(), library_env, state_dir, notes)
             else:
                 process = started.process
@@ -156,10 +158,10 @@ def sweep(
         if heard.count is not None and len(heard.done) + len(failed) >= heard.count:
             ending = _Ending(None)
             break
-    return _conclude(heard, ending, failed, notes, began)
+    return _conclude(heard, ending, failed, notes, began, BRIEF_OWED if brief else OWED)
 
 
-def begin(deadline: float, *, state_dir: Optional[Path] = None) -> Optional[Started]:
+def begin(deadline: float, *, state_dir: Optional[Path] = None, brief: bool = False) -> Optional[Started]:
     """Let the first child of a sweep begin while the caller does something else; hand it to `sweep`, or to `stop`.
 
     None if it is better started by `sweep`: where this process must not be
@@ -168,7 +170,7 @@ def begin(deadline: float, *, state_dir: Optional[Path] = None) -> Optional[Star
     if not bounded.may_fork() or left_over(state_dir):
         return None
     try:
-        return Started(start(_CHILD, [], deadline, None, state_dir, []))
+        return Started(start(_CHILD, [BRIEFLY] * brief, deadline, None, state_dir, []))
     except OSError:
         return None
 
@@ -179,7 +181,12 @@ def stop(started: Started, state_dir: Optional[Path] = None) -> None:
 
 
 def _conclude(
-    heard: _Heard, ending: _Ending, failed: Mapping[int, str], notes: list[str], started: float
+    heard: _Heard,
+    ending: _Ending,
+    failed: Mapping[int, str],
+    notes: list[str],
+    started: float,
+    owed: Sequence[tuple[str, str]],
 ) -> tuple[list[Reading], list[Entity], list[Source]]:
     """Turn what was heard into readings, and what was not into missing ones."""
     now = time.time()
@@ -203,7 +210,7 @@ def _conclude(
     if heard.count is not None:
         readings.append(Reading(NODE, "gpu.count", heard.count, "count", now))
     for index in range(heard.count or 0):
-        readings += _owed(heard.gpu(index), index in heard.done, Missing(failed.get(index, NOT_REACHED)), now)
+        readings += _owed(heard.gpu(index), index in heard.done, Missing(failed.get(index, NOT_REACHED)), now, owed)
     entities = [heard.gpu(index).entity for index in range(heard.count or 0)]
     if notes:
         reason = "; ".join([reason, *notes] if reason else notes)
@@ -213,7 +220,7 @@ def _conclude(
     return readings, entities, [Source("nvml", origin, readable, started, now, len(readings), reason=reason)]
 
 
-def _owed(gpu: _Gpu, done: bool, otherwise: Missing, now: float) -> list[Reading]:
+def _owed(gpu: _Gpu, done: bool, otherwise: Missing, now: float, names: Sequence[tuple[str, str]]) -> list[Reading]:
     """All readings of one GPU: those it owes first, then what else it said."""
     values = dict(gpu.values)
     if done:
@@ -223,7 +230,7 @@ def _owed(gpu: _Gpu, done: bool, otherwise: Missing, now: float) -> list[Reading
             otherwise = state
         elif state != "ok":
             otherwise = Missing(state if isinstance(state, str) else str(state))
-    owed = [_reading(gpu.entity, name, values.pop(name, (otherwise, unit, now))) for name, unit in OWED]
+    owed = [_reading(gpu.entity, name, values.pop(name, (otherwise, unit, now))) for name, unit in names]
     return owed + [_reading(gpu.entity, name, value) for name, value in values.items()]
 
 

@@ -17,7 +17,7 @@ One JSON array a line on standard output:
     ["more"]                              nothing
     ["end"]
 
-Arguments: the indices of GPUs that are not to be asked anything.
+Arguments: the indices of GPUs that are not to be asked anything, and `brief` if only what changes quickly is asked.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from probes.nvml_bindings import (
     together,
     total,
 )
-from probes.nvml_calls import CALLS, CPER, FALLBACKS, NODE_CALLS
+from probes.nvml_calls import BRIEF_CALLS, BRIEF_FALLBACKS, BRIEF_FIELDS, BRIEFLY, CALLS, CPER, FALLBACKS, NODE_CALLS
 from probes.nvml_fields import C2C_LINKS, FIELDS, NVLINK_ERRORS, NVLINK_STATE, NVLINKS
-from probes.nvml_shapes import Call, Link, Out
+from probes.nvml_shapes import Call, Field, Link, Out
 from probes.pci import normal_address
 
 MAX_GPUS = 256
@@ -99,9 +99,9 @@ class _Gpu:
         return [Missing(NOT_SUPPORTED) if id is None else field_value(self.nvml, next(values)) for id in ids]
 
 
-def _read_fields(gpu: _Gpu) -> None:
-    results = gpu.fields([(field.constant, None, field.since) for field in FIELDS])
-    for field, result in zip(FIELDS, results):
+def _read_fields(gpu: _Gpu, table: Sequence[Field]) -> None:
+    results = gpu.fields([(field.constant, None, field.since) for field in table])
+    for field, result in zip(table, results):
         gpu.tell(field.out, answer(gpu.nvml, field.out, result))
 
 
@@ -223,19 +223,23 @@ def identity(nvml: Bindings, line: Line, gpu: int, handle: object) -> tuple[Opti
     )
 
 
-def _read_gpu(gpu: _Gpu) -> None:
-    for call in CALLS:
+def _read_gpu(gpu: _Gpu, brief: bool) -> None:
+    for call in BRIEF_CALLS if brief else CALLS:
         result = gpu.call(call)
         if isinstance(result, Missing) and result.reason in (LOST, "error:RESET_REQUIRED"):
             # Nothing better will come, and a device that is gone is not to be prodded.
             state: Answer = "lost" if result.reason == LOST else "reset-required"
             gpu.tell(_STATE, state)
             return
-    _read_fans(gpu)
-    _read_fields(gpu)
-    for call in FALLBACKS:
+    if not brief:
+        _read_fans(gpu)
+    _read_fields(gpu, BRIEF_FIELDS if brief else FIELDS)
+    for call in BRIEF_FALLBACKS if brief else FALLBACKS:
         if gpu.lacks(call.outs[0].name):
             gpu.call(call)
+    if brief:
+        gpu.tell(_STATE, "ok")
+        return
     _read_nvlinks(gpu)
     links = gpu.known.get("gpu.c2c.links")
     _read_links(gpu, C2C_LINKS, links if isinstance(links, int) else 0)
@@ -285,8 +289,8 @@ def refuse(nvml: Bindings, line: Line, why: Missing) -> None:
     line.say("fatal", error_name(nvml, why), why.reason)
 
 
-def sweep(line: Line, skip: Sequence[int]) -> None:
-    """Ask everything of the table of every GPU but those in `skip`."""
+def sweep(line: Line, skip: Sequence[int], brief: bool = False) -> None:
+    """Ask everything of the table, or only what a `brief` sweep asks, of every GPU but those in `skip`."""
     opened = connect(line)
     if opened is None:
         return
@@ -307,7 +311,7 @@ def sweep(line: Line, skip: Sequence[int]) -> None:
     handles = [(gpu, _open(nvml, line, gpu)) for gpu in asked]
     for gpu, handle in handles:
         if handle is not None:
-            _read_gpu(_Gpu(nvml, line, gpu, handle, branch))
+            _read_gpu(_Gpu(nvml, line, gpu, handle, branch), brief)
             line.say("done", gpu)
 
 
@@ -351,7 +355,7 @@ def serve(fd: int, words: Sequence[str], parent: int) -> None:
     """Ask all GPUs but those in `words`, answer on this descriptor, and do not outlive the parent."""
     die_with_parent(parent)
     line = Line(fd)
-    sweep(line, [int(index) for index in words])
+    sweep(line, [int(index) for index in words if index != BRIEFLY], BRIEFLY in words)
     line.say("end")
     line.flush()
 

@@ -63,13 +63,15 @@ DRAIN = 5.0
 class Options(NamedTuple):
     """What a watch is asked for.
 
-    `every` are the seconds between two readings of the counters; `listen` is where metrics are served; `events`
+    `every` are the seconds between two readings of all counters, `often` between those of what shows a GPU in
+    trouble; `listen` is where metrics are served; `events`
     whether NVML's events are listened to.
     """
 
     directory: Path | None
     children: Path | None
     every: float
+    often: float
     events: bool
     listen: tuple[str, int] | None
     load: Callable[[], Rulebook]
@@ -92,7 +94,7 @@ class Watch:
             end.setblocking(False)
         self._signals: set[int] = set()
         self._judge = Judge(rulebook, options.directory)
-        self._counters = Counters(options.every, options.children)
+        self._counters = Counters(options.every, options.often, options.children)
         self._server = Server(options.listen) if options.listen else None
         self._events: Events | None = None
         self._events_again = 0.0
