@@ -34,6 +34,9 @@ from triage.cli.options import (
 PROBING = 0.8
 """Share of the deadline that the probes get; the rest is for deciding and printing."""
 
+AGAIN = 1.0
+"""Seconds after which what did not end at its deadline is told once more."""
+
 
 class OutOfTime(BaseException):
     """The deadline has passed; not an Exception, so that nothing on the way swallows it."""
@@ -153,7 +156,8 @@ def _limit(seconds: float) -> Iterator[None]:
         raise OutOfTime
 
     previous = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # More than once, for an exception that is raised while a destructor or an import lock runs is dropped there.
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
     try:
         yield
     finally:

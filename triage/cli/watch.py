@@ -30,9 +30,9 @@ gpu-triage watch --listen 127.0.0.1:9401
     parsed.add_argument(
         "--often",
         type=seconds,
-        default=20.0,
+        default=30.0,
         metavar="SECONDS",
-        help="read so often what shows a GPU in trouble: state, recovery action, new errors, heat (default: 20)",
+        help="read so often what shows a GPU in trouble: state, recovery action, new errors, heat (default: 30)",
     )
     parsed.add_argument(
         "--no-events",
