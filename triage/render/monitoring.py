@@ -19,7 +19,9 @@ STATES = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
 def to_nagios(report: Json) -> str:
     """Return the status line with its performance data, and a line for each open incident."""
     opened = [incident for incident in report["incidents"] if incident["state"] == "open"]
-    lines = [f"{i['severity'].upper()}: {safe(i['summary'], ascii_only=True)}".replace("|", "/") for i in opened[:MOST_LINES]]
+    lines = [
+        f"{i['severity'].upper()}: {safe(i['summary'], ascii_only=True)}".replace("|", "/") for i in opened[:MOST_LINES]
+    ]
     if len(opened) > MOST_LINES:
         lines.append(f"and {len(opened) - MOST_LINES} more")
     return "".join(f"{line}\n" for line in [status_line(report, ascii_only=True), *lines])
