@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 
 from probes.follow import Follower, of_boot
+from probes.model import LogRecord
 from tests.triage.watch import journal
 from tests.triage.watch.conftest import Packets, Start, check_lines
 from triage.history.store import open_store
@@ -75,7 +76,7 @@ def test_where_the_device_may_not_be_read_the_journal_is_followed(tmp_path: Path
     assert boot is not None
     journal.write(tmp_path / "journal", boot, [OFF_BUS.format(pci="0000:15:00")], since=time.time() - 60)
     with Follower(str(tmp_path / "none"), journal=("--directory", str(tmp_path / "journal"))) as follower:
-        records = []
+        records: list[LogRecord] = []
         until = time.monotonic() + 20
         while not records and time.monotonic() < until:
             records = follower.read()
