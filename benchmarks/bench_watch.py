@@ -34,8 +34,8 @@ from tests import kernel_ring  # noqa: E402
 from tests.fake_nvml import Scenario, build  # noqa: E402
 
 KMSG = "/dev/kmsg"
-EACH = 24
-"""Lines that one watch gets."""
+EACH = 8
+"""Lines that one watch gets: one for each GPU of a node."""
 GPUS = 8
 TARGET_P99 = 0.1
 TARGET_CORE = 0.005
@@ -63,11 +63,11 @@ def main() -> int:
             delays += latencies(folder / f"state-{len(delays)}", env, min(EACH, args.lines - len(delays)))
         if delays:
             ranked = sorted(delays)
-            late = ranked[min(len(ranked) - 1, int(len(ranked) * 0.99))]
-            missed |= late > TARGET_P99
-            figures = (statistics.median(delays), ranked[int(len(ranked) * 0.95)], late, ranked[-1])
-            median, p95, p99, worst = (f"{figure * 1000:.1f} ms" for figure in figures)
-            print(f"{len(delays)} lines: median {median}, p95 {p95}, p99 {p99}, worst {worst}")
+            p99 = ranked[min(len(ranked) - 1, int(len(ranked) * 0.99))]
+            missed |= p99 > TARGET_P99
+            figures = (statistics.median(delays), ranked[int(len(ranked) * 0.95)], p99, ranked[-1])
+            median, most, nearly_all, worst = (f"{figure * 1000:.1f} ms" for figure in figures)
+            print(f"{len(delays)} lines: median {median}, p95 {most}, p99 {nearly_all}, worst {worst}")
         if args.idle:
             core, *kib = idle(folder / "state-idle", env, args.idle)
             missed |= core > TARGET_CORE or kib[0] > TARGET_RSS
@@ -90,7 +90,7 @@ def latencies(state: Path, env: dict[str, str], lines: int) -> list[float]:
     out = process.stdout.fileno()
     rest = b""
     found = []
-    time.sleep(1.5)
+    time.sleep(1.2)
     try:
         for _ in range(lines):
             pci = f"{random.randrange(0x1000, 0xFFFF):04x}:{random.randrange(256):02x}:{random.randrange(32):02x}"

@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 from probes import bounded
 from probes.model import NODE, NOT_SUPPORTED, TIMED_OUT, Entity, Missing, Reading, Source, Value
-from probes.nvml_calls import CPER, CPER_CALL, NODE_CALLS, OWED
+from probes.nvml_calls import BRIEF_OWED, BRIEFLY, CPER, CPER_CALL, NODE_CALLS, OWED
 from probes.nvml_process import GRACE, asked, called, end, left_over, remedy, start
 from probes.stuck import Stuck
 
@@ -126,6 +126,7 @@ def sweep(
     library_env: Optional[Mapping[str, str]] = None,
     state_dir: Optional[Path] = None,
     started: Optional[Started] = None,
+    brief: bool = False,
 ) -> tuple[list[Reading], list[Entity], list[Source]]:
     """Ask NVML everything of every GPU, within `deadline` seconds.
 
@@ -136,7 +137,8 @@ def sweep(
     hung or crashed as `nvml.<function>`.  `library_env` is added to the child's
     environment.  `state_dir` (a directory that need not exist) remembers
     children that could not be killed, so that no other joins them.  `started`
-    is what `begin` returned, if it was called before.
+    is what `begin` returned, if it was called before.  A `brief` sweep asks only
+    what shows a GPU in trouble (`BRIEF_OWED`), and no more is owed then.
     """
     began, until = time.time(), time.monotonic() + deadline - min(GRACE, deadline / 10)
     hung = left_over(state_dir) if started is None else []
@@ -151,7 +153,8 @@ def sweep(
         skip = [*map(str, sorted(heard.done | set(failed))), *sorted(without)]
         try:
             if started is None:
-                process = start(_CHILD, skip, until - time.monotonic(), library_env, state_dir, notes)
+                words = [*skip, *[BRIEFLY] * brief]
+                process = start(_CHILD, words, until - time.monotonic(), library_env, state_dir, notes)
             else:
                 process = started.process
         except OSError as failure:
@@ -178,10 +181,10 @@ def sweep(
         if heard.count is not None and len(heard.done) + len(failed) >= heard.count:
             ending = _Ending(None)
             break
-    return _conclude(heard, ending, failed, notes, began)
+    return _conclude(heard, ending, failed, notes, began, BRIEF_OWED if brief else OWED)
 
 
-def begin(deadline: float, *, state_dir: Optional[Path] = None) -> Optional[Started]:
+def begin(deadline: float, *, state_dir: Optional[Path] = None, brief: bool = False) -> Optional[Started]:
     """Let the first child of a sweep begin while the caller does something else; hand it to `sweep`, or to `stop`.
 
     None if it is better started by `sweep`: where this process must not be
@@ -190,7 +193,7 @@ def begin(deadline: float, *, state_dir: Optional[Path] = None) -> Optional[Star
     if not bounded.may_fork() or left_over(state_dir):
         return None
     try:
-        return Started(start(_CHILD, [], deadline, None, state_dir, []))
+        return Started(start(_CHILD, [BRIEFLY] * brief, deadline, None, state_dir, []))
     except OSError:
         return None
 
@@ -201,7 +204,12 @@ def stop(started: Started, state_dir: Optional[Path] = None) -> None:
 
 
 def _conclude(
-    heard: _Heard, ending: _Ending, failed: Mapping[int, str], notes: list[str], started: float
+    heard: _Heard,
+    ending: _Ending,
+    failed: Mapping[int, str],
+    notes: list[str],
+    started: float,
+    owed: Sequence[tuple[str, str]],
 ) -> tuple[list[Reading], list[Entity], list[Source]]:
     """Turn what was heard into readings, and what was not into missing ones."""
     now = time.time()
@@ -225,7 +233,7 @@ def _conclude(
     if heard.count is not None:
         readings.append(Reading(NODE, "gpu.count", heard.count, "count", now))
     for index in range(heard.count or 0):
-        readings += _owed(heard.gpu(index), index in heard.done, Missing(failed.get(index, NOT_REACHED)), now)
+        readings += _owed(heard.gpu(index), index in heard.done, Missing(failed.get(index, NOT_REACHED)), now, owed)
     entities = [heard.gpu(index).entity for index in range(heard.count or 0)]
     unread = [index for index in range(heard.count or 0) if _unread(heard, failed, index)]
     notes += [f"{called(heard.gpu(index).entity)} could not be opened ({why})" for index, why in _unopened(heard)]
@@ -250,7 +258,7 @@ def _unread(heard: _Heard, failed: Mapping[int, str], index: int) -> bool:
     return failed.get(index) not in _FAULTS
 
 
-def _owed(gpu: _Gpu, done: bool, otherwise: Missing, now: float) -> list[Reading]:
+def _owed(gpu: _Gpu, done: bool, otherwise: Missing, now: float, names: Sequence[tuple[str, str]]) -> list[Reading]:
     """All readings of one GPU: those it owes first, then what else it said."""
     values = dict(gpu.values)
     if done:
@@ -260,7 +268,7 @@ def _owed(gpu: _Gpu, done: bool, otherwise: Missing, now: float) -> list[Reading
             otherwise = state
         elif state != "ok":
             otherwise = Missing(state if isinstance(state, str) else str(state))
-    owed = [_reading(gpu.entity, name, values.pop(name, (otherwise, unit, now))) for name, unit in OWED]
+    owed = [_reading(gpu.entity, name, values.pop(name, (otherwise, unit, now))) for name, unit in names]
     return owed + [_more(gpu, name, value) for name, value in values.items()]
 
 

@@ -14,6 +14,11 @@ from probes.nvml_fields import C2C_LINKS, FIELDS, NVLINK_ERRORS, NVLINKS, RECOVE
 from probes.nvml_shapes import CELSIUS, LANES, MARGIN, SWITCH, WATTS, Call, Field, Link, Out, Step, ways
 
 __all__ = [
+    "BRIEFLY",
+    "BRIEF_CALLS",
+    "BRIEF_FALLBACKS",
+    "BRIEF_FIELDS",
+    "BRIEF_OWED",
     "CALLS",
     "FALLBACKS",
     "FIELDS",
@@ -407,3 +412,39 @@ OWED: tuple[tuple[str, str], ...] = tuple(
 )
 # Where each stands among them, which is shorter to say than its name.
 NUMBERS = {owed: number for number, owed in enumerate(OWED)}
+
+BRIEFLY = "brief"
+"""The word that asks the child for a brief sweep."""
+
+# What shows a GPU in trouble, and is worth asking often; everything else is asked when the whole table is.
+_OFTEN = frozenset(
+    (
+        "gpu.recovery-action",
+        "gpu.ecc.uncorrected.volatile",
+        "gpu.sram.threshold-exceeded",
+        "gpu.rows.pending",
+        "gpu.rows.failure",
+        "gpu.pages.pending",
+        "gpu.temperature",
+        "gpu.slowdown.hw-thermal",
+    )
+)
+
+
+def _often(calls: tuple[Call, ...]) -> tuple[Call, ...]:
+    return tuple(call for call in calls if any(out.name in _OFTEN for out in call.outs))
+
+
+BRIEF_CALLS, BRIEF_FALLBACKS = _often(CALLS), _often(FALLBACKS)
+BRIEF_FIELDS = tuple(field for field in FIELDS if field.out.name in _OFTEN)
+# All that a brief sweep asks comes of those: with one flag of a call come the others.
+BRIEF_OWED = tuple(
+    owed
+    for owed in OWED
+    if owed[0]
+    in {
+        *("gpu.state", "gpu.responsive", "gpu.name"),
+        *(out.name for call in BRIEF_CALLS for out in call.outs),
+        *(field.out.name for field in BRIEF_FIELDS),
+    }
+)

@@ -18,8 +18,9 @@ Lines on standard output, `?` or one JSON array each:
     ["more"]                              nothing
     ["end"]
 
-Arguments: the indices of GPUs that are not to be asked anything, and the names
-of functions that the node is not to be asked.
+Arguments: the indices of GPUs that are not to be asked anything, the names of
+functions that the node is not to be asked, and `brief` if only what changes
+quickly is asked.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Optional
 
 from probes.model import LOST, NOT_SUPPORTED, Missing
@@ -44,9 +46,20 @@ from probes.nvml_bindings import (
     together,
     total,
 )
-from probes.nvml_calls import CALLS, CPER, CPER_CALL, FALLBACKS, MIG_CALLS, NODE_CALLS
+from probes.nvml_calls import (
+    BRIEF_CALLS,
+    BRIEF_FALLBACKS,
+    BRIEF_FIELDS,
+    BRIEFLY,
+    CALLS,
+    CPER,
+    CPER_CALL,
+    FALLBACKS,
+    MIG_CALLS,
+    NODE_CALLS,
+)
 from probes.nvml_fields import C2C_LINKS, FIELDS, NVLINK_ERRORS, NVLINK_STATE, NVLINKS
-from probes.nvml_shapes import Call, Link, Out
+from probes.nvml_shapes import Call, Field, Link, Out
 from probes.pci import normal_address
 
 MAX_GPUS = 256
@@ -112,9 +125,9 @@ class _Gpu:
         return [Missing(NOT_SUPPORTED) if id is None else field_value(self.nvml, next(values)) for id in ids]
 
 
-def _read_fields(gpu: _Gpu) -> None:
-    results = gpu.fields([(field.constant, None, field.since) for field in FIELDS])
-    for field, result in zip(FIELDS, results):
+def _read_fields(gpu: _Gpu, table: Sequence[Field] = FIELDS) -> None:
+    results = gpu.fields([(field.constant, None, field.since) for field in table])
+    for field, result in zip(table, results):
         gpu.tell(field.out, answer(gpu.nvml, field.out, result))
 
 
@@ -253,15 +266,15 @@ def identity(nvml: Bindings, line: Line, gpu: int, handle: object) -> tuple[Opti
     )
 
 
-def _read_calls(gpu: _Gpu) -> None:
-    for call in CALLS:
+def _read_calls(gpu: _Gpu, calls: Sequence[Call] = CALLS) -> None:
+    for call in calls:
         gpu.call(call)
         if gpu.gone:
             return
 
 
-def _read_fallbacks(gpu: _Gpu) -> None:
-    for call in FALLBACKS:
+def _read_fallbacks(gpu: _Gpu, calls: Sequence[Call] = FALLBACKS) -> None:
+    for call in calls:
         if gpu.lacks(call.outs[0].name):
             gpu.call(call)
 
@@ -272,11 +285,16 @@ def _read_c2c(gpu: _Gpu) -> None:
 
 
 _PARTS = (_read_calls, _read_fans, _read_fields, _read_fallbacks, _read_nvlinks, _read_c2c, _read_mig)
+_BRIEF_PARTS = (
+    partial(_read_calls, calls=BRIEF_CALLS),
+    partial(_read_fields, table=BRIEF_FIELDS),
+    partial(_read_fallbacks, calls=BRIEF_FALLBACKS),
+)
 
 
-def _read_gpu(gpu: _Gpu) -> None:
+def _read_gpu(gpu: _Gpu, brief: bool) -> None:
     """Ask everything; of a device that is gone nothing better will come, and it is not to be prodded."""
-    for read in _PARTS:
+    for read in _BRIEF_PARTS if brief else _PARTS:
         read(gpu)
         if gpu.gone:
             break
@@ -325,8 +343,11 @@ def refuse(nvml: Bindings, line: Line, why: Missing) -> None:
     line.say("fatal", error_name(nvml, why), why.reason)
 
 
-def sweep(line: Line, skip: Sequence[str]) -> None:
-    """Ask everything of the table but the GPUs (by index) and the functions of the node that are in `skip`."""
+def sweep(line: Line, skip: Sequence[str], brief: bool = False) -> None:
+    """Ask everything of the table, or only what a `brief` sweep asks.
+
+    Not asked are the GPUs (by index) and the functions of the node that are in `skip`.
+    """
     opened = connect(line)
     if opened is None:
         return
@@ -350,7 +371,7 @@ def sweep(line: Line, skip: Sequence[str]) -> None:
     handles = [(gpu, _open(nvml, line, gpu)) for gpu in asked]
     for gpu, handle in handles:
         if handle is not None:
-            _read_gpu(_Gpu(nvml, line, gpu, handle, branch))
+            _read_gpu(_Gpu(nvml, line, gpu, handle, branch), brief)
             line.say("done", gpu)
 
 
@@ -394,7 +415,7 @@ def serve(fd: int, words: Sequence[str], parent: int) -> None:
     """Ask everything but what is in `words`, answer on this descriptor, and do not outlive the parent."""
     die_with_parent(parent)
     line = Line(fd)
-    sweep(line, words)
+    sweep(line, [word for word in words if word != BRIEFLY], BRIEFLY in words)
     line.say("end")
     line.flush()
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from triage.render import prometheus
 from triage.watch import loop
@@ -38,3 +43,22 @@ def test_the_rules_use_only_metrics_that_there_are() -> None:
     recorded = {name for name in used if f"rule:{name}:" in "".join(lines) or f"instance:{name}:" in "".join(lines)}
     assert used
     assert set() == used - written - recorded
+
+
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
+    """The program stands elsewhere here, and there is no manual page in a checkout; nothing else is changed."""
+    if shutil.which("systemd-analyze") is None:
+        why = "systemd-analyze is missing; install the Debian package systemd"
+        pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
+    units = sorted((ROOT / "contrib" / "systemd").iterdir())
+    for unit in units:
+        text = unit.read_text().replace("/usr/bin/gpu-triage", sys.executable)
+        (tmp_path / unit.name).write_text(re.sub(r"^Documentation=.*\n", "", text, flags=re.MULTILINE))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *(tmp_path / unit.name for unit in units)],
+        capture_output=True,
+        text=True,
+    )
+
+    assert (0, "") == (done.returncode, done.stdout + done.stderr)
+    assert 3 == len(units)

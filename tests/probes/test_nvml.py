@@ -18,7 +18,7 @@ import pytest
 
 from probes import bounded, nvml, stuck
 from probes.model import NODE, Entity, Missing, Reading, Source, Value
-from probes.nvml_calls import OWED
+from probes.nvml_calls import BRIEF_OWED, OWED
 from tests.fake_nvml import Scenario, build
 
 T = TypeVar("T")
@@ -117,6 +117,24 @@ def test_a_healthy_gpu_answers_every_question(scenario: MakeScenario, fake_nvml:
     }
     assert expected == {name: found[name] for name in expected}
     assert {name for name, _ in OWED} <= set(found)
+
+
+def test_a_brief_sweep_asks_what_shows_trouble_and_owes_no_more(scenario: MakeScenario, fake_nvml: Path) -> None:
+    """A question of the whole table that hangs does not hold it up."""
+    made = scenario(2).on("nvmlDeviceGetVbiosVersion", "hang")
+    made.gpu(1).set("rows.failure", 1)
+    readings, _, (source,) = nvml.sweep(20.0, library_env=made.env(fake_nvml), brief=True)
+
+    first, second = of_gpu(readings, 0), of_gpu(readings, 1)
+    assert source.readable
+    assert [name for name, _ in BRIEF_OWED] == list(first)
+    assert ("ok", True, False, True) == (
+        first["gpu.state"],
+        first["gpu.responsive"],
+        first["gpu.rows.failure"],
+        second["gpu.rows.failure"],
+    )
+    assert [] == [name for name, value in first.items() if isinstance(value, Missing)]
 
 
 def test_a_gpu_that_hangs_for_ever_is_named_and_the_others_are_read(scenario: MakeScenario, fake_nvml: Path) -> None:

@@ -34,6 +34,9 @@ from triage.cli.options import (
 PROBING = 0.8
 """Share of the deadline that the probes get; the rest is for deciding and printing."""
 
+AGAIN = 1.0
+"""Seconds after which what did not end at its deadline is told once more."""
+
 
 class OutOfTime(BaseException):
     """The deadline has passed; not an Exception, so that nothing on the way swallows it."""
@@ -48,18 +51,23 @@ def parser() -> Parser:
 gpu-triage check
 gpu-triage check --deadline 10 --format json
 gpu-triage check --format json | jq -r .status
+gpu-triage check --quiet                        (in a crontab)
 gpu-triage check --format prometheus --output /var/lib/prometheus/node-exporter/gpu-triage.prom
 """,
         """
 0 ok   1 warning   2 critical   3 unknown (also bad arguments, this help, and no NVIDIA driver)
+with --format npd: 0 ok   1 warning or critical   2 unknown
 """,
     )
     parsed.add_argument(
         "--deadline", type=deadline, default=20.0, metavar="SECONDS", help="answer within this time (default: 20)"
     )
-    add_output(parsed, ("text", "json", "ndjson", "prometheus"))
+    add_output(parsed, ("text", "json", "ndjson", "prometheus", "nagios", "checkmk", "npd"))
     parsed.add_argument(
         "--output", type=Path, metavar="FILE", help="write to FILE, in one step, and nothing to standard output"
+    )
+    parsed.add_argument(
+        "--quiet", action="store_true", help="for cron: print nothing if all is well, and never run twice at once"
     )
     add_rules(parsed)
     add_history(parsed)
@@ -76,18 +84,47 @@ def main(words: Sequence[str]) -> int:
         return _refuse(refused)
     now = time.time() if args.now is None else args.now
     began = time.monotonic()
+    if args.quiet and not _alone(args):
+        return _refuse(Refused("another sweep is still under way; is --deadline longer than the time between two?"))
     report = _sweep(args, now)
     try:
         drawn = _drawn(report, args, time.monotonic() - began)
         if args.output is None:
-            output.write(drawn)
+            if not (args.quiet and report["status"] == "ok"):
+                output.write(drawn)
         else:
             from triage.cli.replace import replace
 
             replace(args.output, drawn)
     except Refused as refused:
         return _refuse(refused)
+    if args.format == "npd":
+        from triage.render.monitoring import npd_exit
+
+        return npd_exit(report["status"])
     return CHECK[report["status"]]
+
+
+def _alone(args: Any) -> bool:
+    """Whether no other sweep of cron is under way; the lock goes with this process."""
+    import fcntl
+    import os
+
+    from triage.history.place import Unavailable, prepare, private_file
+
+    directory = state_directory(args)
+    if directory is None:
+        return True
+    path = directory / "check.lock"
+    try:
+        prepare(directory)
+        private_file(path)
+        fcntl.flock(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (Unavailable, OSError):
+        return True  # where nothing can be kept nothing can be locked, and a sweep matters more
+    return True
 
 
 def _sweep(args: Any, now: float) -> dict[str, Any]:
@@ -119,7 +156,8 @@ def _limit(seconds: float) -> Iterator[None]:
         raise OutOfTime
 
     previous = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # More than once, for an exception that is raised while a destructor or an import lock runs is dropped there.
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
     try:
         yield
     finally:
@@ -135,6 +173,11 @@ def nothing_known(reason: str, *, now: float) -> dict[str, Any]:
 
 
 def _drawn(report: dict[str, Any], args: Any, seconds: float) -> str:
+    if args.format in ("nagios", "checkmk", "npd"):
+        from triage.render import monitoring
+
+        draw = {"nagios": monitoring.to_nagios, "checkmk": monitoring.to_checkmk, "npd": monitoring.to_npd}
+        return draw[args.format](report)
     if args.format == "prometheus":
         from triage.render.prometheus import to_prometheus
 

@@ -25,7 +25,14 @@ gpu-triage watch --listen 127.0.0.1:9401
         "0 told to stop, or nobody reads any more   2 bad arguments   4 it could not write   130 interrupted",
     )
     parsed.add_argument(
-        "--every", type=seconds, default=60.0, metavar="SECONDS", help="read all counters so often (default: 60)"
+        "--every", type=seconds, default=120.0, metavar="SECONDS", help="read all counters so often (default: 120)"
+    )
+    parsed.add_argument(
+        "--often",
+        type=seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="read so often what shows a GPU in trouble: state, recovery action, new errors, heat (default: 30)",
     )
     parsed.add_argument(
         "--no-events",
@@ -61,6 +68,7 @@ def main(words: Sequence[str]) -> int:
         directory=directory,
         children=children_of(directory),
         every=args.every,
+        often=args.often,
         events=not args.no_events,
         listen=args.listen,
         load=lambda: load_rulebook(args.rules, overlays(args)),

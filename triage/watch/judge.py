@@ -52,6 +52,7 @@ class Judge:
         self.began = moment().monotonic
         self._directory = directory
         self._ram: Store | None = None
+        self._told = telling.Told({}, 0)
         self._readings: Sequence[Reading] = ()
         self._counted: Sequence[Source] = ()
         self._fresh = False
@@ -150,6 +151,7 @@ class Judge:
             telling.tell(db, said, now, been_here=been_here)
             if cursor is not None:
                 telling.move(db, cursor)
+            self._told = telling.so_far(db)
 
         said = memory.remember(
             report,
@@ -180,4 +182,5 @@ class Judge:
             return
         why = "; ".join(notices) or "it cannot be used"
         self._ram = in_memory()
+        telling.go_on(self._ram.db, self._told)
         self.note("history-lost", f"{why}; until this watch is started again, what it finds is kept in memory only")

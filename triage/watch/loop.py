@@ -23,13 +23,15 @@ from probes.moment import moment
 from probes.nvml_events import Event, Events
 from triage import __version__
 from triage.cli.exits import DONE, INTERRUPTED, Refused
+from triage.history.store import Store
 from triage.report import iso
 from triage.rulebook.model import Rulebook
 from triage.watch import telling
+from triage.watch.clocks import Clocks
 from triage.watch.counters import Counters
 from triage.watch.judge import Judge
 from triage.watch.notify import Notify
-from triage.watch.out import Gone, Out
+from triage.watch.out import Delivery, Gone, Out
 from triage.watch.reload import Reload
 from triage.watch.serve import Server
 from triage.watch.telling import Cursor
@@ -41,7 +43,9 @@ TICK = 5.0
 FIRST = 3.0
 """Seconds for which the first decision waits for the counters."""
 SHARE = 2.0
-"""A decision is followed by a pause of so many times its length, if more lines come."""
+"""Decisions are paid for by pauses of so many times their length."""
+BURST = 0.5
+"""Seconds of such pauses that may be owed, so that a few lines in a row are each answered at once."""
 CRASH_QUIET = 0.3
 """Seconds of silence after which a crash is complete."""
 TOLD_TWICE = 2.0
@@ -54,20 +58,20 @@ CATCH_UP = 20.0
 """Seconds that reading the journal of an earlier boot may take."""
 DRAIN = 5.0
 """Seconds that the end may take."""
-JUMP = 2.0
-"""Seconds by which a clock must have moved for it to be told."""
 
 
 class Options(NamedTuple):
     """What a watch is asked for.
 
-    `every` are the seconds between two readings of the counters; `listen` is where metrics are served; `events`
+    `every` are the seconds between two readings of all counters, `often` between those of what shows a GPU in
+    trouble; `listen` is where metrics are served; `events`
     whether NVML's events are listened to.
     """
 
     directory: Path | None
     children: Path | None
     every: float
+    often: float
     events: bool
     listen: tuple[str, int] | None
     load: Callable[[], Rulebook]
@@ -90,7 +94,7 @@ class Watch:
             end.setblocking(False)
         self._signals: set[int] = set()
         self._judge = Judge(rulebook, options.directory)
-        self._counters = Counters(options.every, options.children)
+        self._counters = Counters(options.every, options.often, options.children)
         self._server = Server(options.listen) if options.listen else None
         self._events: Events | None = None
         self._events_again = 0.0
@@ -98,14 +102,14 @@ class Watch:
         self._reload: Reload | None = None
         self._dirty = False
         self._decided = False
-        self._not_before = 0.0
+        self._not_before = self._debt = self._debt_at = 0.0
         self._last_line = 0.0
-        self._started_id = self._done_id = 0
+        self._delivery = Delivery(out)
         self._asked_soon = 0.0
         self._known: set[str] = set()
         self._lost_so_far = 0
         self._log_readable = True
-        self._clocks = _Clocks()
+        self._clocks = Clocks()
         with self._judge.open() as memory:
             assert memory.store is not None
             self._been = telling.cursor(memory.store.db)
@@ -388,7 +392,9 @@ class Watch:
                 self._notify.say("READY=1")
             self._look_at_new(said)
         now = time.monotonic()
-        self._not_before = now + SHARE * (now - began)
+        self._debt = max(0.0, self._debt - (began - self._debt_at)) + SHARE * (now - began)
+        self._debt_at = now
+        self._not_before = now + max(0.0, self._debt - BURST)
 
     def _cursor(self) -> Cursor | None:
         last = self._follower.last
@@ -421,26 +427,9 @@ class Watch:
         with self._judge.open() as memory:
             self._send(memory.store)
 
-    def _send(self, store: Any) -> None:
-        """Write what waits to be told, as far as the reader takes it, and note what has left."""
-        before = self._done_id
-        if self._out.flush():
-            self._done_id = self._started_id
-            for number, line in telling.waiting(store.db, self._started_id):
-                if not self._out.write(line):
-                    break
-                self._started_id = number
-                if self._out.busy:
-                    break
-                self._done_id = number
-        if self._done_id > before:
-            from triage.history.place import Unavailable
-
-            try:
-                with store.transaction() as db:
-                    telling.left(db, self._done_id)
-            except Unavailable:
-                self._dirty = True  # the next decision finds out what is wrong with the file
+    def _send(self, store: Store | None) -> None:
+        if store is not None and not self._delivery.send(store):
+            self._dirty = True  # the next decision finds out what is wrong with the file
 
     def _say_watching(self) -> None:
         body = {
@@ -482,24 +471,3 @@ class Watch:
         self._out.close()
         self._wake.close()
         self._woken.close()
-
-
-class _Clocks:
-    """Tells that the machine slept or the wall clock was set, by what three clocks show."""
-
-    def __init__(self) -> None:
-        self._asleep, self._wall = self._read()
-
-    def moved(self) -> tuple[float, float]:
-        """Return how many seconds the machine slept, and by how many the wall clock was set, since the last call."""
-        asleep, wall = self._read()
-        slept, jumped = asleep - self._asleep, wall - self._wall
-        # What is too little to be told adds up: a clock that is slewed is not one that jumps, and is followed.
-        self._asleep, self._wall = asleep, wall
-        return (slept if slept > JUMP else 0.0), (jumped if abs(jumped) > JUMP else 0.0)
-
-    @staticmethod
-    def _read() -> tuple[float, float]:
-        monotonic = time.clock_gettime(time.CLOCK_MONOTONIC)
-        boot = time.clock_gettime(time.CLOCK_BOOTTIME)
-        return boot - monotonic, time.time() - boot

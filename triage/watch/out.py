@@ -12,6 +12,9 @@ import socket
 import stat
 
 from triage.cli.exits import PARTIAL, Refused
+from triage.history.place import Unavailable
+from triage.history.store import Store
+from triage.watch import telling
 
 
 class Gone(Exception):
@@ -84,3 +87,38 @@ class Out:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+class Delivery:
+    """Brings what waits in the history to the output, each line once, and notes what has left."""
+
+    def __init__(self, out: Out) -> None:
+        """Nothing has left yet."""
+        self._out = out
+        self._begun = self._left = 0  # ids of the last line that was begun, and of the last that was written whole
+
+    def send(self, store: Store) -> bool:
+        """Write as much as the reader takes; false if it could not be noted, so that it will be told again.
+
+        Raises:
+            Gone: if nobody reads any more.
+            Refused: if it cannot be written.
+        """
+        before = self._left
+        if self._out.flush():
+            self._left = self._begun
+            for number, line in telling.waiting(store.db, self._begun):
+                if not self._out.write(line):
+                    break
+                self._begun = number
+                if self._out.busy:
+                    break
+                self._left = number
+        if self._left == before:
+            return True
+        try:
+            with store.transaction() as db:
+                telling.left(db, self._left)
+        except Unavailable:
+            return False
+        return True

@@ -31,6 +31,26 @@ class Cursor(NamedTuple):
     at: float
 
 
+class Told(NamedTuple):
+    """What was told of each incident that is not over, and the last id that was given."""
+
+    states: dict[str, str]
+    last: int
+
+
+def so_far(db: sqlite3.Connection) -> Told:
+    """Return what was told, so that another file can go on with it."""
+    last = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+    return Told(dict(db.execute("SELECT fingerprint, state FROM told")), 0 if last is None else int(last[0]))
+
+
+def go_on(db: sqlite3.Connection, told: Told) -> None:
+    """Begin where another file ended."""
+    db.executemany("INSERT OR REPLACE INTO told VALUES(?, ?)", told.states.items())
+    db.execute("INSERT INTO outbox(id, at, body) VALUES(?, 0, '')", (told.last + 1,))
+    db.execute("DELETE FROM outbox")
+
+
 def cursor(db: sqlite3.Connection) -> Cursor | None:
     """Return how far the last watch came, None if there was none."""
     row = db.execute("SELECT value FROM watch WHERE name = 'cursor'").fetchone()
@@ -63,10 +83,13 @@ def tell(db: sqlite3.Connection, report: Json, now: Moment, *, been_here: bool) 
     `been_here` is whether a watch has looked at this node before; then what came and went in between is told too.
     """
     known = {row[0]: json.loads(row[1]) for row in db.execute("SELECT fingerprint, state FROM told")}
+    here: set[str] = set()
     brief = _brief(db) if been_here else set()
-    for incident in report["incidents"]:
+    # What opens comes first: somebody waits for it, and what it changes of others can wait for a moment.
+    for incident in sorted(report["incidents"], key=lambda incident: incident["fingerprint"] in known):
         fingerprint = incident["fingerprint"]
-        before = known.pop(fingerprint, None)
+        before = known.get(fingerprint)
+        here.add(fingerprint)
         if incident["state"] == "resolved":
             if before is not None or fingerprint in brief:
                 _resolved(db, report["node"], incident, now)
@@ -77,7 +100,7 @@ def tell(db: sqlite3.Connection, report: Json, now: Moment, *, been_here: bool) 
         changed = sorted(name for name in stand if before is not None and before.get(name) != stand[name])
         _incident(db, report["node"], incident, now, "open" if before is None else "update", changed)
         db.execute("INSERT OR REPLACE INTO told VALUES(?, ?)", (fingerprint, json.dumps(stand)))
-    for fingerprint in known:  # ended by a person, or by a sweep beside this watch
+    for fingerprint in known.keys() - here:  # ended by a person, or by a sweep beside this watch
         row = next(iter(life.rows(db, "fingerprint = ?", fingerprint)), None)
         if row is not None and row.state == "resolved":
             _resolved(db, report["node"], life.told(row, json.loads(row.body), now, None), now)

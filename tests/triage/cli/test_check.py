@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -158,3 +160,33 @@ def test_on_this_machine_the_line_and_the_exit_code_agree(run: Run) -> None:
     assert status is not None, done.stdout + done.stderr
     assert ["OK", "WARNING", "CRITICAL", "UNKNOWN"].index(status[1]) == done.returncode
     assert "Traceback" not in done.stderr
+
+
+def test_cron_hears_nothing_of_a_node_that_is_well(run_with_node: Run) -> None:
+    """And all of one that is not."""
+    well, lost = run_with_node(WELL, "check", "--quiet"), run_with_node(LOST, "check", "--quiet")
+
+    assert (0, "", "") == (well.returncode, well.stdout, well.stderr)
+    assert 2 == lost.returncode
+    assert lost.stdout.startswith("GPU-TRIAGE CRITICAL: ")
+
+
+def test_a_sweep_of_cron_does_not_run_beside_another(run_with_node: Run, tmp_path: Path) -> None:
+    """It is unknown, and says why; without --quiet two may run at once."""
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    lock = os.open(state / "check.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    refused = run_with_node(WELL, "check", "--quiet", "--state-dir", str(state))
+    beside = run_with_node(WELL, "check", "--state-dir", str(state))
+    os.close(lock)
+    after = run_with_node(WELL, "check", "--quiet", "--state-dir", str(state))
+
+    assert (3, 0, 0) == (refused.returncode, beside.returncode, after.returncode)
+    assert refused.stdout.startswith("GPU-TRIAGE UNKNOWN: another sweep is still under way")
+
+
+def test_the_exit_codes_of_node_problem_detector_are_its_own(run_with_node: Run) -> None:
+    codes = [run_with_node(body, "check", "--format", "npd").returncode for body in (WELL, LOST, NO_DRIVER)]
+
+    assert [0, 1, 2] == codes

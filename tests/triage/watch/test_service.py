@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 import urllib.error
@@ -19,6 +20,7 @@ import pytest
 from tests.fake_nvml import Scenario
 from tests.triage.watch.conftest import Packets, Start, Watching, check_lines
 from triage.rulebook.folders import RULES
+from triage.watch.clocks import Clocks
 
 OFF_BUS = "NVRM: Xid (PCI:{pci}): 79, pid=811, name=python, GPU has fallen off the bus."
 
@@ -175,6 +177,47 @@ def test_it_listens_nowhere_unless_it_is_asked_to(start: Start, packets: Packets
     ]
 
     assert [] == [row[1] for row in listening if f"socket:[{row[9]}]" in inodes]
+
+
+def test_without_a_history_that_can_be_used_it_still_watches(start: Start, packets: Packets, tmp_path: Path) -> None:
+    """And says that it remembers only as long as it runs."""
+    open_to_all = tmp_path / "open"
+    open_to_all.mkdir(mode=0o777)
+    open_to_all.chmod(0o777)
+    watch = start("--kmsg", str(packets.path), state=open_to_all)
+    packets.write(OFF_BUS.format(pci="0000:10:00"))
+
+    assert watch.opened("0000:10:00")
+    assert ["history-lost"] == [line["what"] for _, line in watch.lines if line["kind"] == "notice"]
+    assert 0 == watch.stop()
+    check_lines(watch)
+
+
+def test_a_history_that_is_lost_while_it_watches_stops_nothing(start: Start, packets: Packets, tmp_path: Path) -> None:
+    """What was told before is not told again, and ids go on."""
+    watch = start("--kmsg", str(packets.path)).ready()
+    packets.write(OFF_BUS.format(pci="0000:10:00"))
+    before = watch.opened("0000:10:00")
+    with sqlite3.connect(tmp_path / "state" / "history.db") as db:
+        db.execute("PRAGMA user_version = 99")  # as a newer gpu-triage would leave it
+    db.close()
+    time.sleep(0.5)
+    packets.write(OFF_BUS.format(pci="0000:11:00"))
+    after = watch.opened("0000:11:00")
+
+    assert 0 == watch.stop()
+    assert 1 == len(watch.opens("0000:10:00"))
+    assert after["id"] > before["id"]
+    assert 1 == len(watch.notices("history-lost"))
+    check_lines(watch)
+
+
+def test_a_machine_that_slept_is_told_from_a_clock_that_was_set() -> None:
+    """Each once; what is slewed is neither."""
+    shown = iter([(0.0, 1000.0), (0.0, 1000.5), (3600.0, 1000.5), (3600.0, 4600.0), (3600.0, 4600.0)])
+    clocks = Clocks(lambda: next(shown))
+
+    assert [(0.0, 0.0), (3600.0, 0.0), (0.0, 3599.5), (0.0, 0.0)] == [clocks.moved() for _ in range(4)]
 
 
 def test_nothing_piles_up(start: Start, nodes: Scenario, packets: Packets) -> None:

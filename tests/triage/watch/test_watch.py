@@ -130,6 +130,19 @@ def test_a_counter_opens_an_incident_without_any_line(start: Start, nodes: Scena
     assert ("gpu-memory", 1) == (line["rule"]["id"], line["where"]["gpu"]["index"])
 
 
+def test_trouble_is_looked_for_more_often_than_the_rest(start: Start, nodes: Scenario, packets: Packets) -> None:
+    """A brief reading finds it; a GPU that is lost then is read as a whole, so that no old value speaks for it."""
+    watch = start("--every", "86400", "--often", "1", "--kmsg", str(packets.path)).ready()
+    nodes.gpu(1).set("rows.failure", 1)
+    failed = watch.wait_for(lambda line: line.get("event") == "open")
+    assert ("gpu-memory", 1) == (failed["rule"]["id"], failed["where"]["gpu"]["index"])
+    nodes.gpu(2).lost()
+    lost = watch.wait_for(lambda line: line.get("event") == "open" and line["fingerprint"] != failed["fingerprint"])
+
+    # Which one it is only the bus could tell now, and there is none here.
+    assert "gpu-off-bus" == lost["rule"]["id"]
+
+
 def test_an_xid_that_only_nvml_tells_opens_an_incident(start: Start, nodes: Scenario, packets: Packets) -> None:
     """For the kernel log may have lost it; where the log tells it too, it is the log's and counted once."""
     watch = start("--kmsg", str(packets.path)).ready()
