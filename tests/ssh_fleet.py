@@ -144,13 +144,14 @@ class SshFleet:
             'exec /usr/sbin/sshd -D -e -f "$2"'
         )
         words = ["unshare", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        self._processes[name] = subprocess.Popen(
-            [*words, "sh", "-c", begin, "sh", name, str(self.folder / f"{name}.conf")],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=(self.folder / f"{name}.log").open("wb"),
-            start_new_session=True,
-        )
+        with (self.folder / f"{name}.log").open("wb") as log:
+            self._processes[name] = subprocess.Popen(
+                [*words, "sh", "-c", begin, "sh", name, str(self.folder / f"{name}.conf")],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def _programs(self, odd: str) -> Path:
         """A folder with the few programs that such a node has."""
@@ -165,7 +166,8 @@ class SshFleet:
         if odd == INSTALLED:
             tool = folder / "gpu-triage"
             tool.write_text(
-                f'#!/bin/sh\nPYTHONPATH={ROOT} GPU_TRIAGE_STATE_DIR={self.folder}/state exec {sys.executable} -m triage "$@"\n'
+                f"#!/bin/sh\nexport PYTHONPATH={ROOT} GPU_TRIAGE_STATE_DIR={self.folder}/state\n"
+                f'exec {sys.executable} -m triage "$@"\n'
             )
             tool.chmod(0o755)
         return folder
@@ -178,7 +180,8 @@ class SshFleet:
                 return
             except OSError:
                 log = (self.folder / f"{name}.log").read_text(errors="replace")
-                assert time.monotonic() < until and self._processes[name].poll() is None, f"{name}: no sshd: {log}"
+                assert time.monotonic() < until, f"{name}: no sshd: {log}"
+                assert self._processes[name].poll() is None, f"{name}: no sshd: {log}"
                 time.sleep(0.02)
 
 

@@ -89,7 +89,7 @@ def targets(args: Any) -> tuple[list[str], list[Outcome], dict[str, dict[str, st
     except slurm.Unusable as error:
         raise Refused(str(error), UNREACHABLE) from error
     if not nodes:
-        raise Refused("no node is left of those that were named")
+        raise Refused(f"{','.join(given)[:200]}: no node is left of those; see `cluset --list-all` for groups")
     skipped = []
     if args.via == "slurm":
         for node in nodes:

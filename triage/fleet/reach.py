@@ -104,7 +104,6 @@ def reach(
     try:
         task.resume()
     except KeyboardInterrupt:
-        listener.closed = True
         with contextlib.suppress(Exception):  # its loop was left in the middle; what matters is that the children end
             worker.abort()
         raise
@@ -147,7 +146,8 @@ class _Client(ExecClient):  # type: ignore[misc]  # ClusterShell carries no type
 
     def _close(self, abort: bool, timeout: bool) -> None:
         if self.popen.poll() is None:
-            (self.worker.eh.late if timeout else self.worker.eh.lingering).add(self.key)
+            heard = self.worker.eh
+            (heard.late if timeout else heard.dropped if abort else heard.lingering).add(self.key)
             if abort:
                 self.popen.terminate()  # so that srun can take its job away
             until = time.monotonic() + (ABORTING if abort else ENDING)
@@ -187,7 +187,7 @@ class _Listener(EventHandler):  # type: ignore[misc]
         self.too_much: set[str] = set()
         self.late: set[str] = set()
         self.lingering: set[str] = set()  # they closed their output and did not end
-        self.closed = False
+        self.dropped: set[str] = set()  # they were ended because somebody pressed Ctrl-C
 
     def ev_pickup(self, worker: Any, node: str) -> None:
         """The command for a node has been started."""
@@ -214,7 +214,7 @@ class _Listener(EventHandler):  # type: ignore[misc]
 
     def end(self, node: str, status: int | None) -> None:
         """Tell what came from a node, once."""
-        if self.closed or node in self._ended:
+        if node in self.dropped or node in self._ended:
             return
         self._ended.add(node)
         heard = self._open.pop(node, None) or _Heard()
