@@ -87,8 +87,8 @@ def read(
     return to_fleet_report(findings, answers, rulebook, generated_at=now, complete=complete, notices=notices)
 
 
-def say(report: dict[str, Any], args: Any, how: Look) -> int:
-    """Print the report and return the exit code that goes with it."""
+def say(report: dict[str, Any], args: Any, how: Look, *, remedies: bool = False) -> int:
+    """Print the report, with `remedies` what would take nodes out, and return the exit code that goes with it."""
     if args.format == "json":
         from triage.render.machine import to_json
 
@@ -98,7 +98,7 @@ def say(report: dict[str, Any], args: Any, how: Look) -> int:
         from triage.render.fleet import render
 
         output.write(render(report, how))
-        steps = plan(report)
+        steps = plan(report) if remedies else []
         if steps:
             listed = "".join(f"  {line}\n" for line in commands(steps))
             output.write(f"\nTO TAKE NODES OUT (not run; `gpu-triage fleet drain --apply` can)\n{listed}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from triage.cli import output
-from triage.cli.exits import UNREACHABLE, Refused
+from triage.cli.exits import DONE, INTERRUPTED, PARTIAL, UNREACHABLE, Refused
 from triage.cli.fleet_options import EXITS, add_report, add_targets, targets
 from triage.cli.options import Parser, deadline, look, overlays
 from triage.cli.reports import load_rulebook
@@ -54,6 +54,7 @@ gpu-triage fleet sweep --inventory racks.csv --format json
     parsed.add_argument(
         "--topology", type=Path, metavar="FILE", help="ClusterShell's topology.conf: reach the nodes through gateways"
     )
+    parsed.add_argument("--no-report", action="store_true", help="only ask and keep; `fleet report DIR` reads it later")
     add_report(parsed)
     return parsed
 
@@ -91,10 +92,11 @@ def main(words: Sequence[str]) -> int:
     which = f": {names.fold(told)}" if told else ""
     output.tell(f"{len(told)} of {len(asked)} nodes answered{which}")
     output.tell(f"kept in {folder_path}; read it again: gpu-triage fleet report {safe(str(folder_path))}")
+    if args.no_report:
+        return INTERRUPTED if not whole else UNREACHABLE if not told else DONE if len(told) == len(asked) else PARTIAL
     report = read([str(folder_path)], args, rulebook, now=now, places=places)
     report["complete"] = report["complete"] and whole
-    code = say(report, args, look(args))
-    return code
+    return say(report, args, look(args), remedies=True)
 
 
 def _ask(args: Any, nodes: list[str], folder: Any) -> bool:
