@@ -65,9 +65,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch, SshFleet(Path(scratch) / "fleet", names, ODD) as fleet:
         wrong = _odd(fleet, names, Path(scratch))
         ratio = _timed(fleet, [name for name in names if name not in ODD], Path(scratch), args.rounds)
-    print(
-        f"target: at most {TARGET} x clush at a trivial command of the same length: {'met' if ratio <= TARGET else 'MISSED'}"
-    )
+    said = "met" if ratio <= TARGET else "MISSED"
+    print(f"target: at most {TARGET} x clush at a trivial command of the same length: {said}")
     return int(bool(wrong) or ratio > TARGET)
 
 
