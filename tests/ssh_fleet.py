@@ -51,7 +51,7 @@ def needed() -> str | None:
     """Return why there can be no such fleet here, or None."""
     if os.geteuid() != 0:
         return "a fleet of sshd needs root"
-    for program in (SSHD, "ssh", "ssh-keygen", "unshare"):
+    for program in (SSHD, "ssh", "ssh-keygen", "unshare", "setpriv"):
         if shutil.which(program) is None:
             return f"a fleet of sshd needs {program} (apt install openssh-server openssh-client util-linux)"
     return None
@@ -143,7 +143,19 @@ class SshFleet:
             'hostname "$1"; [ ! -e /root/.bashrc ] || mount --bind /dev/null /root/.bashrc; '
             'exec /usr/sbin/sshd -D -e -f "$2"'
         )
-        words = ["unshare", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        # however this process ends, its nodes end with it
+        words = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--uts",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ]
         with (self.folder / f"{name}.log").open("wb") as log:
             self._processes[name] = subprocess.Popen(
                 [*words, "sh", "-c", begin, "sh", name, str(self.folder / f"{name}.conf")],
