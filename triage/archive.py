@@ -1,4 +1,4 @@
-"""A tar archive as bounded streams: written the same way every time, read without trusting a byte.
+"""A tar archive read as a bounded stream, without trusting a byte; `probes.tar` writes it.
 
 Only what this program writes is read back: plain files with short names.  A
 link, a device or a name that leads out of the archive ends the reading, and
@@ -8,11 +8,24 @@ the archive anew (folders, extended headers) is passed over.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-BLOCK = 512
+from probes.tar import BLOCK, END, packed, safe_name
+
+__all__ = [
+    "BLOCK",
+    "END",
+    "MOST_MEMBERS",
+    "MOST_RATIO",
+    "MOST_TOTAL",
+    "Member",
+    "Reader",
+    "Unsound",
+    "packed",
+    "safe_name",
+]
+
 MOST_MEMBERS = 10_000
 MOST_TOTAL = 1 << 30
 """Bytes of all members together, unpacked."""
@@ -21,7 +34,6 @@ MOST_RATIO = 400
 RATIO_FROM = 16 << 20
 """Bytes unpacked below which the ratio does not matter."""
 
-_NAME = re.compile(r"[A-Za-z0-9_.:+@,=-]+(?:/[A-Za-z0-9_.:+@,=-]+)*\Z")
 _PASSED_OVER = b"5xgLK"
 """Folders, and the extended headers of POSIX and GNU tar."""
 
@@ -35,38 +47,6 @@ class Member(NamedTuple):
 
     name: str
     size: int
-
-
-def safe_name(name: str) -> str | None:
-    """Return the name of a member as it may be looked up, or None if it leads anywhere else."""
-    while name.startswith("./"):
-        name = name[2:]
-    if not _NAME.match(name) or any(set(part) <= {"."} for part in name.split("/")):
-        return None
-    return name
-
-
-def packed(name: str, content: bytes, mtime: int) -> bytes:
-    """Return one member, padded: a file of mode 0600 that belongs to nobody in particular.
-
-    Raises:
-        ValueError: if the name is longer than 100 bytes or not a plain path.
-    """
-    raw = name.encode("ascii")
-    if safe_name(name) != name or len(raw) > 100:
-        raise ValueError(f"not a member's name: {name!r}")
-    head = bytearray(BLOCK)
-    fields = (
-        (0, raw), (100, b"0000600\0"), (108, b"0000000\0"), (116, b"0000000\0"), (124, b"%011o\0" % len(content)),
-        (136, b"%011o\0" % max(0, mtime)), (148, b" " * 8), (156, b"0"), (257, b"ustar\x0000"),
-    )  # fmt: skip
-    for place, value in fields:
-        head[place : place + len(value)] = value
-    head[148:156] = b"%06o\0 " % sum(head)
-    return bytes(head) + content + b"\0" * (-len(content) % BLOCK)
-
-
-END = b"\0" * (2 * BLOCK)
 
 
 class Reader:

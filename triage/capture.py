@@ -14,87 +14,25 @@ gives the same bytes.  Whoever reads one trusts nothing in it.
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from math import isfinite
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
+from probes.captured import MANIFEST, SCHEMA_VERSION, Capture, write
 from probes.model import Entity, LogRecord, Missing, Reading, Source, Value
 from probes.records_text import as_it_stood, clean, message, shorten
 from triage import archive
 from triage.found import Found
 from triage.streams import Damaged, lines
 
-SCHEMA_VERSION = 1
-MANIFEST = "manifest.json"
+__all__ = ["Capture", "Rest", "begins_capture", "read", "write"]
+
 MOST_MANIFEST = 4 << 20
-MOST_RECORDS_BYTES = 256 << 20
-"""Bytes of records that are written; of more the newest are kept."""
 MOST_READINGS = 200_000
 MOST_HISTORY = 32 << 20
 _KINDS = ("node", "gpu", "mig", "link", "switch", "port", "job", "process")
 _WIDEST = 64
 """Bits of a whole number that a counter can have."""
-
-
-class Capture(NamedTuple):
-    """What a capture holds.
-
-    `taken_at` is UTC epoch seconds; `rulebook` the digest of the rules that were
-    in force; `private` the names that must go when it is redacted (empty once
-    it is); `notes` say what could not be taken; `history` is what
-    `triage.recorded` kept, None where there is no history.
-    """
-
-    taken_at: float
-    node: str | None
-    tool_version: str
-    rulebook: str
-    readings: Sequence[Reading]
-    records: Sequence[LogRecord]
-    sources: Sequence[Source]
-    files: Mapping[str, bytes] = {}
-    private: Mapping[str, Sequence[str]] = {}
-    redacted: bool = False
-    notes: Sequence[str] = ()
-    history: Mapping[str, Any] | None = None
-
-
-def write(capture: Capture, file: BinaryIO) -> None:
-    """Write a capture.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
-    packer = zlib.compressobj(6, zlib.DEFLATED, 31)
-    mtime = int(capture.taken_at)
-
-    def put(name: str, content: bytes) -> None:
-        file.write(packer.compress(archive.packed(name, content, mtime)))
-
-    records, notes = _newest(capture.records)
-    manifest = {
-        "schema_version": SCHEMA_VERSION,
-        "kind": "capture",
-        "tool": {"name": "gpu-triage", "version": capture.tool_version},
-        "rulebook": capture.rulebook,
-        "taken_at": capture.taken_at,
-        "node": capture.node,
-        "redacted": capture.redacted,
-        "counts": {"sources": len(capture.sources), "readings": len(capture.readings), "records": len(records)},
-        "notes": [*capture.notes, *notes],
-        "private": {kind: list(names) for kind, names in capture.private.items()},
-    }
-    put(MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
-    put("sources.jsonl", _jsonl(_plain(source._asdict(), Source._field_defaults) for source in capture.sources))
-    put("readings.jsonl", _jsonl(map(_reading_out, capture.readings)))
-    if capture.history is not None:
-        put("history.json", _line(capture.history))
-    put("records.jsonl", b"".join(records))
-    for name in sorted(capture.files):
-        put(f"files/{name}", capture.files[name])
-    file.write(packer.compress(archive.END))
-    file.write(packer.flush())
 
 
 def read(
@@ -175,7 +113,7 @@ def _manifest(member: archive.Member, reader: archive.Reader, found: Found, keep
         raise archive.Unsound(f"written in form {shown}, and this program reads {SCHEMA_VERSION}; update it")
     found.node = _text(told.get("node"), 255)
     found.taken_at = _number(told.get("taken_at"))
-    found.rulebook = _text(told.get("rulebook"), 128)
+    found.rulebook = _text(told.get("rulebook"), 128) or None
     notes = [_text(note, 500) for note in _items(told.get("notes"))[:50]]
     found.notices += [f"{found.origin}: {note}" for note in notes if note]
     if keep is not None:
@@ -213,48 +151,6 @@ def _loads(raw: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return told if isinstance(told, dict) else None
-
-
-def _jsonl(objects: Iterable[Mapping[str, Any]]) -> bytes:
-    return b"".join(_line(each) for each in objects)
-
-
-def _line(told: Mapping[str, Any]) -> bytes:
-    return (json.dumps(told, separators=(",", ":"), allow_nan=False) + "\n").encode()
-
-
-def _plain(fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that are not as they are by default; a clock that is no number is left out."""
-    return {
-        name: value
-        for name, value in fields.items()
-        if not (name in defaults and value == defaults[name]) and not (isinstance(value, float) and not isfinite(value))
-    }
-
-
-def _newest(records: Sequence[LogRecord]) -> tuple[list[bytes], list[str]]:
-    size, kept = 0, []
-    for record in reversed(records):
-        line = _line(_plain(record._asdict(), LogRecord._field_defaults))
-        size += len(line)
-        if size > MOST_RECORDS_BYTES:
-            break
-        kept.append(line)
-    kept.reverse()
-    lost = len(records) - len(kept)
-    return kept, [f"the oldest {lost} of {len(records)} kernel records did not fit"] if lost else []
-
-
-def _reading_out(reading: Reading) -> dict[str, Any]:
-    told: dict[str, Any] = {"entity": _plain(reading.entity._asdict(), Entity._field_defaults), "name": reading.name}
-    value = reading.value
-    if isinstance(value, float) and not isfinite(value):
-        value = Missing("error:not-finite")
-    if isinstance(value, Missing):
-        told["missing"] = value.reason
-    else:
-        told["value"] = value
-    return {**told, "unit": reading.unit, "at": reading.at}
 
 
 def _reading_in(told: dict[str, Any]) -> Reading | None:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from probes import node
+from probes import captured, node
 from probes.model import NODE, NOT_SUPPORTED, Entity, LogRecord, Missing, Reading, Source
 from tests.fake_nvml import Scenario
 from triage import archive, capture
@@ -158,7 +158,7 @@ def test_a_number_that_is_none_is_missing() -> None:
 
 
 def test_of_more_records_than_fit_the_newest_are_kept_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capture, "MOST_RECORDS_BYTES", 1000)
+    monkeypatch.setattr(captured, "MOST_RECORDS_BYTES", 1000)
     records = [LogRecord(f"line {number}", line=number) for number in range(100)]
     intake, kept = read(packed(sample()._replace(records=records)))
 

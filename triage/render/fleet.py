@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from triage.fleet.names import fold
 from triage.render.layout import Look, fill
 from triage.render.text import verdict_words
 
@@ -87,10 +88,14 @@ def _silent(report: Json, look: Look) -> list[str]:
     if not silent:
         return []
     lines = ["COULD NOT BE READ"]
-    for answer in silent[:MOST_SILENT]:
-        lines += _indented(look, "  - ", f"{answer['node']}: {answer['reason']}")
-    if len(silent) > MOST_SILENT:
-        lines.append(f"  and {len(silent) - MOST_SILENT} more; --format json has all of them")
+    reasons: dict[str, list[str]] = {}
+    for answer in silent:
+        reasons.setdefault(str(answer["reason"]), []).append(answer["node"])
+    for reason, nodes in list(reasons.items())[:MOST_SILENT]:
+        lines += _indented(look, "  - ", f"{nodes[0] if len(nodes) == 1 else fold(nodes)}: {reason}")
+    if len(reasons) > MOST_SILENT:
+        more = sum(len(nodes) for nodes in list(reasons.values())[MOST_SILENT:])
+        lines.append(f"  and {more} more; --format json has all of them")
     return lines
 
 

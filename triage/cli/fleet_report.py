@@ -1,0 +1,154 @@
+"""`gpu-triage fleet report`: what the captures or logs of many nodes say together."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from triage.cli import output
+from triage.cli.exits import DONE, FOUND, INTERRUPTED, PARTIAL, UNREACHABLE, Refused
+from triage.cli.fleet_options import EXITS, add_report, places_of
+from triage.cli.options import Parser, look, overlays
+from triage.cli.reports import load_rulebook
+from triage.model import SEVERITIES
+
+if TYPE_CHECKING:
+    from triage.fleet.model import Answer
+    from triage.render.layout import Look
+    from triage.rulebook.model import Rulebook
+
+
+def parser() -> Parser:
+    """Return the parser of this verb."""
+    parsed = Parser(
+        "fleet report",
+        "Read one capture, log or bug report for each node, and say what faults go with and what each incident\n"
+        "then is. A folder is its entries, each one node's; several captures of a node are its history.\n"
+        "The folder of a `fleet sweep` names the nodes that said nothing as well.",
+        """
+gpu-triage fleet report captures/
+gpu-triage fleet report captures/*.tar.gz --inventory racks.csv --format json
+""",
+        EXITS,
+    )
+    parsed.add_argument("paths", nargs="+", metavar="PATH", help="captures, logs, bug reports, or folders of them")
+    add_report(parsed)
+    return parsed
+
+
+def main(words: Sequence[str]) -> int:
+    """Read, judge, print."""
+    args = parser().parse_args(words)
+    now = time.time() if args.now is None else args.now
+    places = places_of(args.inventory)
+    rulebook = load_rulebook(args.rules, overlays(args))
+    return say(read(args.paths, args, rulebook, now=now, places=places), args, look(args))
+
+
+def read(
+    given: Sequence[str], args: Any, rulebook: Rulebook, *, now: float, places: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
+    """Return the report of what these files and folders hold.
+
+    Raises:
+        Refused: if there is nothing in them.
+    """
+    from triage.fleet import hypotheses, testify
+    from triage.fleet.gather import gather
+    from triage.fleet.model import ANSWERED
+    from triage.fleet.read import read_all
+    from triage.fleet.report import to_fleet_report
+
+    named, answers = _nodes(given)
+    if not named and not answers:
+        raise Refused(f"{', '.join(given)}: nothing in it; give a folder of captures or logs")
+    complete = True
+    try:
+        told = read_all(
+            [path for path, _ in named],
+            rulebook,
+            root=args.rules,
+            overlays=overlays(args),
+            now=now,
+            tz_offset=args.timezone,
+            jobs=args.jobs,
+        )
+        for (_, name), answer in zip(named, told, strict=True):
+            answers.append(answer if name is None else _called(answer, name))
+    except KeyboardInterrupt:
+        complete = False
+    findings = testify.find(gather(answers, places), hypotheses.load(rulebook))
+    seen = {answer.node for answer in answers if answer.state == ANSWERED}
+    strange = sorted(seen - places.keys()) if places else []
+    notices = [f"{len(strange)} nodes are not in {args.inventory}: {', '.join(strange[:5])}"] if strange else []
+    return to_fleet_report(findings, answers, rulebook, generated_at=now, complete=complete, notices=notices)
+
+
+def say(report: dict[str, Any], args: Any, how: Look, *, remedies: bool = False) -> int:
+    """Print the report, with `remedies` what would take nodes out, and return the exit code that goes with it."""
+    if args.format == "json":
+        from triage.render.machine import to_json
+
+        output.write(to_json(report))
+    else:
+        from triage.fleet.drain import commands, plan
+        from triage.render.fleet import render
+
+        output.write(render(report, how))
+        steps = plan(report) if remedies else []
+        if steps:
+            listed = "".join(f"  {line}\n" for line in commands(steps))
+            output.write(f"\nTO TAKE NODES OUT (not run; `gpu-triage fleet drain --apply` can)\n{listed}")
+    return _code(report, args.fail_on)
+
+
+def _nodes(paths: Sequence[str]) -> tuple[list[tuple[str, str | None]], list[Answer]]:
+    """Return one path for each node, with its name if it is known; and the nodes of sweeps that said nothing."""
+    from triage.fleet.sweep import kept
+
+    named: list[tuple[str, str | None]] = []
+    silent: list[Answer] = []
+    for path in paths:
+        if not os.path.isdir(path):
+            named.append((path, None))
+            continue
+        try:
+            swept = kept(Path(path))
+        except ValueError as error:
+            raise Refused(str(error)) from error
+        if swept is None:
+            named += ((entry, None) for entry in _listed(path))
+        else:
+            named += ((capture, node) for node, capture in swept.captures.items())
+            silent += swept.silent
+    return named, silent
+
+
+def _listed(folder: str) -> Iterator[str]:
+    """Yield what a folder holds, one for each node."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise Refused(f"{folder}: {error.strerror or error}") from error
+    return (os.path.join(folder, name) for name in names if not name.startswith("."))
+
+
+def _called(answer: Answer, name: str) -> Answer:
+    """The answer of a node under the name by which it was asked, whatever it calls itself."""
+    incidents = tuple({**each, "where": {**(each.get("where") or {}), "node": name}} for each in answer.incidents)
+    return answer._replace(node=name, incidents=incidents)
+
+
+def _code(report: dict[str, Any], fail_on: str) -> int:
+    if not report["complete"]:
+        return INTERRUPTED
+    if not report["nodes"]["told"]:
+        return UNREACHABLE
+    if fail_on != "never":
+        bad = SEVERITIES[SEVERITIES.index(fail_on) :]
+        if any(incident["severity"] in bad for incident in report["incidents"]):
+            return FOUND
+    return PARTIAL if report["nodes"]["silent"] else DONE

@@ -1,0 +1,189 @@
+"""`gpu-triage fleet sweep`: ask many nodes at once, keep what they say, and let them testify."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from triage.cli import output
+from triage.cli.exits import DONE, INTERRUPTED, PARTIAL, UNREACHABLE, Refused
+from triage.cli.fleet_options import EXITS, add_report, add_targets, targets
+from triage.cli.options import Parser, deadline, look, overlays
+from triage.cli.reports import load_rulebook
+from triage.render.safe import safe
+
+MARGIN = 0.4
+MOST_MARGIN = 15.0
+"""Share of a node's deadline, and at most how many seconds, that are left for reaching it and for what it sends."""
+MOST_FANOUT = 4096
+
+
+def parser() -> Parser:
+    """Return the parser of this verb."""
+    parsed = Parser(
+        "fleet sweep",
+        "Ask many nodes at once what they say about their GPUs. Nothing needs to be installed there but Python 3.9:\n"
+        "the probes travel over the connection, run in memory and leave nothing behind; where gpu-triage is\n"
+        "installed it is asked instead. Every node is a result, if only with the reason why it said nothing.",
+        """
+gpu-triage fleet sweep -w 'gpu[001-512]' -x gpu013
+gpu-triage fleet sweep -w @rack7 --fanout 128 -o sweep-rack7
+gpu-triage fleet sweep --slurm-partition batch --via slurm
+gpu-triage fleet sweep --inventory racks.csv --format json
+""",
+        EXITS,
+    )
+    add_targets(parsed)
+    parsed.add_argument("--via", choices=("ssh", "slurm"), default="ssh", help="reach them by (default: ssh)")
+    parsed.add_argument(
+        "--fanout", type=_fanout, default=64, metavar="N", help="nodes asked at the same time (default: 64)"
+    )
+    parsed.add_argument(
+        "--deadline", type=deadline, default=45.0, metavar="SECONDS", help="for each node, all together (default: 45)"
+    )
+    parsed.add_argument("-o", "--output", type=Path, metavar="DIR", help="keep the captures there (new or empty)")
+    parsed.add_argument("--python", type=_program, default="python3", metavar="NAME", help="Python of the nodes")
+    parsed.add_argument("--packed", action="store_true", help="use the probes that travel even where it is installed")
+    parsed.add_argument("--user", type=_program, metavar="NAME", help="log in as this user")
+    parsed.add_argument("--ssh-config", type=Path, metavar="FILE", help="ssh's configuration, instead of the usual one")
+    parsed.add_argument(
+        "--topology", type=Path, metavar="FILE", help="ClusterShell's topology.conf: reach the nodes through gateways"
+    )
+    parsed.add_argument("--no-report", action="store_true", help="only ask and keep; `fleet report DIR` reads it later")
+    add_report(parsed)
+    return parsed
+
+
+def main(words: Sequence[str]) -> int:
+    """Ask, keep, judge, print."""
+    args = parser().parse_args(words)
+    from triage.cli.fleet_report import read, say
+    from triage.fleet import names, sweep
+    from triage.fleet.model import ANSWERED
+
+    now = time.time() if args.now is None else args.now
+    rulebook = load_rulebook(args.rules, overlays(args))
+    asked, skipped, places = targets(args)
+    folder_path = args.output or Path(time.strftime("gpu-triage-sweep-%Y%m%dT%H%M%SZ", time.gmtime(now)))
+    try:
+        said = {"began_at": now, "via": args.via, "deadline": args.deadline, "set": names.fold(asked)}
+        folder = sweep.Folder(folder_path, asked, said)
+    except FileExistsError:
+        raise Refused(f"{folder_path} holds something already; name a new folder: -o DIR") from None
+    except OSError as error:
+        raise Refused(f"cannot make {folder_path}: {output.reason_of(error)}; name another: -o DIR") from error
+    for outcome in skipped:
+        folder.add(outcome)
+    try:
+        whole = _ask(args, [node for node in asked if node not in folder.outcomes], folder)
+    finally:
+        with contextlib.suppress(OSError):  # told below, unless something worse is told already
+            folder.end(time.time() if args.now is None else now, complete=False)
+    try:
+        folder.end(time.time() if args.now is None else now, complete=whole)
+    except OSError as error:
+        raise Refused(f"cannot write to {folder_path}: {output.reason_of(error)}", UNREACHABLE) from error
+    told = [outcome.node for outcome in folder.outcomes.values() if outcome.state == ANSWERED]
+    which = f": {names.fold(told)}" if told else ""
+    output.tell(f"{len(told)} of {len(asked)} nodes answered{which}")
+    output.tell(f"kept in {folder_path}; read it again: gpu-triage fleet report {safe(str(folder_path))}")
+    if args.no_report:
+        return INTERRUPTED if not whole else UNREACHABLE if not told else DONE if len(told) == len(asked) else PARTIAL
+    report = read([str(folder_path)], args, rulebook, now=now, places=places)
+    report["complete"] = report["complete"] and whole
+    return say(report, args, look(args), remedies=True)
+
+
+def _ask(args: Any, nodes: list[str], folder: Any) -> bool:
+    """Ask the nodes and keep what they say; false if somebody pressed Ctrl-C."""
+    from triage.fleet import pack, reach, sweep, ways
+
+    if not nodes:
+        return True
+    seconds = args.deadline - min(MOST_MARGIN, args.deadline * MARGIN)
+    command = ways.remote(ways.Asked(seconds, args.python, installed=not args.packed))
+    gateways = None
+    if args.via == ways.SLURM:
+        argv = ways.srun(command, args.deadline, partition=args.slurm_partition)
+    else:
+        connect = min(10.0, args.deadline / 3)
+        config = None if args.ssh_config is None else str(args.ssh_config)
+        options = ways.ssh_options(connect, config=config, user=args.user)
+        argv = ways.ssh(command, options)
+        if args.topology is not None:
+            gateways = reach.Gateways(args.topology, command, options, connect)
+    progress = _Progress(len(nodes))
+
+    def heard(node: str, raw: reach.Raw) -> None:
+        folder.add(sweep.judge(node, raw, args.deadline))
+        progress(folder.outcomes[node].state)
+
+    try:
+        reach.reach(
+            nodes,
+            argv,
+            pack.script(seconds),
+            deadline=args.deadline,
+            fanout=args.fanout,
+            heard=heard,
+            gateways=gateways,
+        )
+    except KeyboardInterrupt:
+        return False
+    except reach.Unusable as error:
+        raise Refused(str(error)) from error
+    finally:
+        progress.done()
+    return True
+
+
+class _Progress:
+    """How many nodes have been heard, on the terminal of whoever waits; nowhere else."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._counts: dict[str, int] = {}
+        self._next = time.monotonic() + 0.5
+        self._shown = 0
+        self._wanted = output.is_terminal(sys.stderr)
+
+    def __call__(self, state: str) -> None:
+        self._counts[state] = self._counts.get(state, 0) + 1
+        now = time.monotonic()
+        if not self._wanted or now < self._next:
+            return
+        self._next = now + 0.2
+        counts = ", ".join(f"{number} {word}" for word, number in sorted(self._counts.items()))
+        line = f"{sum(self._counts.values())} of {self._total} nodes: {counts}"[: output.columns() - 1]
+        self._write(f"\r{line:<{self._shown}}")
+        self._shown = len(line)
+
+    def done(self) -> None:
+        if self._shown:
+            self._write(f"\r{'':<{self._shown}}\r")
+
+    def _write(self, text: str) -> None:
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            self._wanted = False
+
+
+def _fanout(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= MOST_FANOUT):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of nodes from 1 to {MOST_FANOUT}")
+    return int(text)
+
+
+def _program(text: str) -> str:
+    import re
+
+    if not re.fullmatch(r"[A-Za-z0-9_/][A-Za-z0-9_./+-]{0,200}", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no plain name")
+    return text

@@ -1,0 +1,92 @@
+"""What Slurm says of nodes, and the two things it can be told: take a node out (drain), take it back (resume).
+
+Every question ends: a controller that is down keeps its clients for seconds.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from triage.render.safe import safe
+
+PATIENCE = 20.0
+"""Seconds for a question; a client gives up on a controller that is down after nine."""
+MARK = "gpu-triage:"
+"""How the reasons begin that this program gives, and by which it knows its own."""
+MOST_REASON = 200
+_STARTS = ("idle", "mixed", "allocated", "completing", "planned")
+"""States in which Slurm starts a job, once there is room."""
+
+
+class Unusable(Exception):
+    """Slurm cannot be asked; the text says why and what would help."""
+
+
+class State(NamedTuple):
+    """What Slurm says of a node: its state (`idle`, `drained`, `down*` ...) and the reason somebody gave for it."""
+
+    node: str
+    state: str
+    reason: str
+
+    @property
+    def starts(self) -> bool:
+        """Whether a job can start on it."""
+        return self.state.rstrip("+") in _STARTS  # any other mark (* ~ # ! % $ @ ^ -) says that it does not, or not yet
+
+
+def states(*, partition: str | None = None, nodes: str | None = None) -> list[State]:
+    """Return the state of each node of a partition or a set, in Slurm's order.
+
+    Raises:
+        Unusable: if Slurm does not tell, or knows none of them.
+    """
+    words = ["sinfo", "--noheader", "--Node", "--format=%N|%T|%E"]
+    words += [f"--partition={partition}"] if partition is not None else []
+    words += [f"--nodes={nodes}"] if nodes is not None else []
+    found: dict[str, State] = {}
+    for line in _run(words).splitlines():
+        node, state, reason = (*line.split("|", 2), "", "")[:3]
+        if node.strip() and state:
+            found.setdefault(node.strip(), State(node.strip(), state.strip(), "" if reason == "none" else reason))
+    if not found:
+        raise Unusable(f"Slurm has no node in {partition or nodes}; see sinfo")
+    return list(found.values())
+
+
+def drain_command(nodes: str, reason: str) -> list[str]:
+    """Return the command that takes nodes out; jobs on them end first."""
+    return ["scontrol", "update", f"NodeName={nodes}", "State=DRAIN", f"Reason={MARK} {reason}"[: MOST_REASON + 7]]
+
+
+def resume_command(nodes: str) -> list[str]:
+    """Return the command that takes nodes back."""
+    return ["scontrol", "update", f"NodeName={nodes}", "State=RESUME"]
+
+
+def carry_out(words: Sequence[str]) -> None:
+    """Run one of these commands.
+
+    Raises:
+        Unusable: if Slurm refuses.
+    """
+    _run(words)
+
+
+def _run(words: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, errors="replace", check=False
+        )
+    except FileNotFoundError:
+        raise Unusable(f"{words[0]} is not installed here; run this where Slurm's commands are") from None
+    except OSError as error:
+        raise Unusable(f"{words[0]}: {error.strerror or error}") from None
+    except subprocess.TimeoutExpired:
+        raise Unusable(f"{words[0]} did not end within {PATIENCE:.0f} seconds; does slurmctld run?") from None
+    if done.returncode != 0:
+        said = safe(" ".join(done.stderr.split()))[:300] or f"exit {done.returncode}"
+        raise Unusable(f"{words[0]}: {said}")
+    return done.stdout
