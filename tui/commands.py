@@ -52,6 +52,8 @@ COMMANDS = (
     Command("node", "node NAME", "open a node of the fleet", lambda app, words: app.open_node(words), False),
     Command("log", "log [LINE]", "open the log, at a line", lambda app, words: app.open_log_at(words)),
     Command("rule", "rule [ID]", "open the rules, at one", lambda app, words: app.open_rules(words or None)),
+    Command("sweeps", "sweeps", "the last sweeps: when, how they went, who did not answer",
+            lambda app, words: app.open_sweeps()),
     Command("acknowledge", "acknowledge WHY", "take this incident out of the status of check",
             _say_of_it("acknowledge"), False),
     Command("dispute", "dispute [CAUSE] WHY", "say that this verdict is wrong, and what it was",

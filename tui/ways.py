@@ -70,6 +70,12 @@ class Ways(App[None]):
         """Open the rules at one, at one of its items."""
         self.push_screen(RulesScreen(rule, item))
 
+    def open_sweeps(self) -> None:
+        """Open the last sweeps, of this machine or of the fleet's folders."""
+        from tui.screens.sweeps import SweepsScreen
+
+        self.push_screen(SweepsScreen())
+
     def open_key(self, key: str, incident: Incident | None) -> None:
         """Go where a block of a page leads: to a line of the log, if it is one."""
         words = key.split(" ", 2)

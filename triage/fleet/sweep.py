@@ -210,8 +210,8 @@ def _replace(path: Path, content: bytes) -> None:
     os.replace(scratch, path)
 
 
-def kept(folder: Path) -> Kept | None:
-    """Return what the folder of a sweep holds, None if it is no such folder.
+def manifest(folder: Path) -> Json | None:
+    """Return what the folder of a sweep says of it, None if it is no such folder.
 
     Raises:
         ValueError: if its manifest is not one; the text says what to do.
@@ -225,7 +225,19 @@ def kept(folder: Path) -> Kept | None:
         raise ValueError(f"{folder / FILE}: {error}; remove it to read the captures beside it as they are") from None
     if not isinstance(told, dict) or told.get("kind") != "sweep" or told.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(f"{folder / FILE}: not a sweep's, or of another version; remove it to read the captures")
-    said = {each["node"]: each for each in _entries(told.get("nodes"))}
+    return told
+
+
+def kept(folder: Path) -> Kept | None:
+    """Return what the folder of a sweep holds, None if it is no such folder.
+
+    Raises:
+        ValueError: if its manifest is not one; the text says what to do.
+    """
+    told = manifest(folder)
+    if told is None:
+        return None
+    said = {each["node"]: each for each in entries(told.get("nodes"))}
     captures, silent = {}, []
     for node in told.get("asked") or ():
         if not isinstance(node, str) or not NODE_NAME.match(node):
@@ -247,5 +259,6 @@ def kept(folder: Path) -> Kept | None:
     return Kept(captures, silent, told.get("complete") is True)
 
 
-def _entries(nodes: object) -> Iterable[dict[str, Any]]:
+def entries(nodes: object) -> Iterable[dict[str, Any]]:
+    """Return what a manifest says of each node, but for what is no such entry."""
     return [each for each in nodes if isinstance(each, dict) and "node" in each] if isinstance(nodes, list) else []
