@@ -260,7 +260,7 @@ def _jobs(node: _Node) -> Iterator[Access]:
         yield Access("jobs", UNREADABLE, False, "/proc/*/cgroup", _says(failure), remedy)
         return
     hidden = node.refused("proc/1/environ")
-    what = "whose the processes on the GPUs are"
+    what = "the owner of each process on a GPU"
     if hidden is None or hidden.errno == errno.ENOENT:
         yield Access("jobs", READABLE, False, what)
     else:

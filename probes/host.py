@@ -162,13 +162,15 @@ def _worked_out(root: Path) -> list[_Found]:
         import psutil
     except ImportError:
         return []
-    psutil.PROCFS_PATH = str(root / "proc")
+    before, psutil.PROCFS_PATH = psutil.PROCFS_PATH, str(root / "proc")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns of fields that an old or strange kernel does not have
             memory = psutil.virtual_memory()
     except Exception:  # psutil raises what it meets: OSError, KeyError, ValueError
         return []
+    finally:
+        psutil.PROCFS_PATH = before
     values = {"host.memory.total": memory.total, "host.memory.available": memory.available}
     return [_Found(NODE, name, value, "bytes") for name, value in values.items()]
 

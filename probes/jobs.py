@@ -94,7 +94,7 @@ def _uid(text: str) -> str:
 
 
 def probe(until: float, root: Path = Path("/")) -> Optional[tuple[list[Reading], Source]]:
-    """Read whose the processes on the GPUs are until `until` (monotonic seconds); None where no GPU can be open.
+    """Read the owner of each process on a GPU until `until` (monotonic seconds); None where no GPU can be open.
 
     None where no module of NVIDIA's is loaded, or nobody uses it.
     """

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shlex
+import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ ENDING = 0.3
 """Seconds that a command may take to end once it has closed its output."""
 ABORTING = 0.05
 """Seconds that a command may take to end when it is told to."""
+AGAIN = 0.25
+"""Seconds after which Ctrl-C is raised once more if it was not heard."""
 
 
 class Unusable(Exception):
@@ -101,6 +104,9 @@ def reach(
         task.schedule(worker)
     worker.write(script)
     worker.set_write_eof()
+    pressed = _Pressed()
+    before = signal.signal(signal.SIGINT, pressed)
+    task.timer(AGAIN, pressed, interval=AGAIN, autoclose=True)
     try:
         task.resume()
     except KeyboardInterrupt:
@@ -108,6 +114,7 @@ def reach(
             worker.abort()
         raise
     finally:
+        signal.signal(signal.SIGINT, before)
         task.abort()
     listener.rest(nodes, worker)
 
@@ -124,7 +131,23 @@ def _by_tree(task: Task, nodes: Sequence[str], tree: Gateways, listener: _Listen
     )
 
 
-class _Client(ExecClient):  # type: ignore[misc]  # ClusterShell carries no types
+class _Pressed(EventHandler):  # type: ignore[misc]  # ClusterShell carries no types
+    """Ctrl-C, raised again until it is heard: raised while a child is started or an object goes it may get lost."""
+
+    def __init__(self) -> None:
+        self.once = False
+
+    def __call__(self, _number: int, _frame: object) -> None:
+        self.once = True
+        raise KeyboardInterrupt
+
+    def ev_timer(self, timer: object) -> None:
+        """Raise it once more."""
+        if self.once:
+            raise KeyboardInterrupt
+
+
+class _Client(ExecClient):  # type: ignore[misc]
     """The command for one node, heard only so far."""
 
     seen = 0
