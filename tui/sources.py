@@ -112,15 +112,17 @@ def rule_words(root: Path | None, overlays: Iterable[Path]) -> list[str]:
 
 
 class NodeSource:
-    """This node, swept again and again; `rules` are `rule_words`."""
+    """This node, swept again and again; `rules` are `rule_words`, `state` is the history that is asked, if any."""
 
     logs: tuple[LogText, ...] = ()
 
-    def __init__(self, folder: Path, *, rules: Sequence[str] = (), period: float = NODE_PERIOD) -> None:
+    def __init__(
+        self, folder: Path, *, rules: Sequence[str] = (), period: float = NODE_PERIOD, state: Path | None = None
+    ) -> None:
         self.title = "this node"
         self.period: float | None = period
         self._folder = folder
-        self._rules = rules
+        self._rules = [*rules, *([] if state is None else [f"--state={state}"])]
 
     def snapshots(self, stop: threading.Event, again: threading.Event) -> Iterator[Snapshot | Failed]:
         """Sweep, wait for the rest of the period, sweep."""
@@ -129,26 +131,28 @@ class NodeSource:
         while not stop.is_set():
             began = time.monotonic()
             number += 1
-            spool = self._folder / f"kernel-{number}.log"
+            spool = self._folder / f"node-{number}"
             words = ["node", "--deadline", f"{DEADLINE:g}", "--spool", str(spool), *self._rules]
             told = child.run(words, DEADLINE + GRACE, stop)
             took = time.monotonic() - began
             if isinstance(told, str):
                 yield Failed(told, time.time())
             else:
-                yield _node_snapshot(told, spool, took)
+                yield _node_snapshot(told, took)
             # The log screen may still have the one before open; a file that is removed stays readable to it.
-            with contextlib.suppress(OSError):
-                (self._folder / f"kernel-{number - 1}.log").unlink()
+            for old in self._folder.glob(f"node-{number - 1}-*.log"):
+                with contextlib.suppress(OSError):
+                    old.unlink()
             pause(again, max(1.0, (self.period or NODE_PERIOD) - took))
 
 
-def _node_snapshot(told: dict[str, Any], spool: Path, took: float) -> Snapshot:
+def _node_snapshot(told: dict[str, Any], took: float) -> Snapshot:
     report = told["report"]
-    logs: tuple[LogText, ...] = ()
-    if told.get("rows"):
-        logs = (LogText(str(told.get("origin")), str(spool), dict(told["rows"])),)
-    return Snapshot(report, epoch(report.get("generated_at")) or time.time(), took, _readings(told), logs)
+    return Snapshot(report, epoch(report.get("generated_at")) or time.time(), took, _readings(told), _spooled(told))
+
+
+def _spooled(told: dict[str, Any]) -> tuple[LogText, ...]:
+    return tuple(LogText(origin, path, dict(rows)) for origin, path, rows in told.get("logs", ()))
 
 
 def _readings(told: dict[str, Any]) -> tuple[Reading, ...]:
@@ -157,11 +161,9 @@ def _readings(told: dict[str, Any]) -> tuple[Reading, ...]:
 
 def logs_snapshot(told: dict[str, Any], took: float, logs: tuple[LogText, ...]) -> Snapshot:
     """Return what the reading of logs and captures printed; it is of the moment that they speak of last."""
-    readings = tuple(unpack(each) for each in told.get("readings", ()))
-    captured = tuple(LogText(origin, path, dict(rows)) for origin, path, rows in told.get("logs", ()))
     ends = [epoch(source.get("to")) for source in told["report"].get("sources", ())]
     newest = max((end for end in ends if end is not None), default=time.time())
-    return Snapshot(told["report"], newest, took, readings, (*logs, *captured))
+    return Snapshot(told["report"], newest, took, _readings(told), (*logs, *_spooled(told)))
 
 
 def log_texts(files: Sequence[str]) -> tuple[LogText, ...]:

@@ -14,13 +14,14 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from probes.model import Entity, LogRecord, Missing, Reading
 from triage.cli.exits import Refused
-from triage.cli.reports import from_logs, load_rulebook
+from triage.cli.reports import from_logs, from_node, load_rulebook
 
 MOST_ROWS = 200_000
 """Records of the live kernel log that are kept for the log screen, the newest."""
@@ -37,6 +38,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--timezone", type=float, default=0.0)
     parser.add_argument("--deadline", type=float, default=16.0)
     parser.add_argument("--spool", type=Path)
+    parser.add_argument("--state", type=Path)
     parser.add_argument("--store", type=Path)
     parser.add_argument("--inventory", type=Path)
     parser.add_argument("--progress", type=Path)
@@ -52,7 +54,7 @@ def main(words: Sequence[str]) -> None:
 
             told = sweep.main(args, now)
         elif args.what == "node":
-            told = _node(load_rulebook(args.rules, args.overlay), now, args.deadline, args.spool)
+            told = _node(load_rulebook(args.rules, args.overlay), args)
         else:
             told = _logs(load_rulebook(args.rules, args.overlay), now, args.file, args.timezone, args.spool)
     except Refused as refused:
@@ -78,20 +80,29 @@ def _logs(rulebook: Any, now: float, files: Sequence[str], timezone: float, fold
     return told
 
 
-def _node(rulebook: Any, now: float, deadline: float, spool: Path | None) -> dict[str, Any]:
-    from probes.node import probe
-    from triage import __version__
-    from triage.assess import assess
-    from triage.report import to_report
+def _node(rulebook: Any, args: argparse.Namespace) -> dict[str, Any]:
+    readings: list[Reading] = []
+    logs: dict[str, deque[LogRecord]] = {}
 
-    readings, stream, sources = probe(deadline)
-    records = list(stream)
-    found = assess(rulebook, records, readings, sources, node=os.uname().nodename, now=now)
-    report = to_report(found, generated_at=now, tool_version=__version__, causes=rulebook.causes)
+    def keep(record: LogRecord) -> None:
+        logs.setdefault(record.origin, deque(maxlen=MOST_ROWS)).append(record)
+
+    report = from_node(
+        rulebook,
+        now=args.now,
+        deadline=args.deadline,
+        state_dir=args.state,
+        rehearsed=True,
+        readings=readings,
+        records=keep,
+    )
     told: dict[str, Any] = {"report": report, "readings": [pack(reading) for reading in readings]}
-    if spool is not None and records:
-        told["rows"] = write_spool(spool, records[-MOST_ROWS:])
-        told["origin"] = records[-1].origin
+    if args.spool is not None:
+        told["logs"] = [
+            (origin, str(path), write_spool(path, records))
+            for number, (origin, records) in enumerate(logs.items())
+            for path in [args.spool.with_name(f"{args.spool.name}-{number}.log")]
+        ]
     return told
 
 

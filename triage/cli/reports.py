@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -175,6 +175,12 @@ def _after(probing: Probing) -> Iterator[LogRecord]:
     yield from probing.later()
 
 
+def _told_of(records: Iterable[LogRecord], tell: Callable[[LogRecord], object] | None) -> Iterable[LogRecord]:
+    if tell is None:
+        return records
+    return (record for record in records if (tell(record), True))
+
+
 class _Rest(NamedTuple):
     """What a sweep knows but for the kernel's records: when, what was read, what the history knows, the readings."""
 
@@ -191,6 +197,9 @@ def from_node(
     deadline: float,
     state_dir: Path | None = None,
     asking: Asking | None = None,
+    rehearsed: bool = False,
+    readings: list[Reading] | None = None,
+    records: Callable[[LogRecord], object] | None = None,
 ) -> Json:
     """Probe this machine for at most `deadline` seconds and return what it says.
 
@@ -200,28 +209,33 @@ def from_node(
         deadline: seconds.
         state_dir: where the history stands, which is asked and written; None is for no history.
         asking: the driver, if it is being asked already.
+        rehearsed: whether the history is asked, and stays as it is.
+        readings: is given all counters that were read.
+        records: is called with each record of a log.
     """
     from probes.moment import moment
     from probes.node import begin as begin_probing
     from triage.assess import assess
     from triage.cli.asking import children_of
-    from triage.history.sweep import begin
+    from triage.history.sweep import begin, rehearse
 
-    with begin(state_dir, now=now, patience=deadline * WAITING) as memory:
-        children = children_of(state_dir)
+    opened = rehearse if rehearsed else begin
+    with opened(state_dir, now=now, patience=deadline * WAITING) as memory:
+        makes = not rehearsed or (state_dir is not None and state_dir.exists())
+        children = children_of(state_dir) if makes else None
         started = None if asking is None else asking.take()
         probing = begin_probing(deadline, state_dir=children, started=started, grace=GRACE)
 
         @cache
         def rest() -> _Rest:
             """What is known once the driver has answered, which the records of the log need not wait for."""
-            readings, sources = probing.result()
+            read, sources = probing.result()
             when = moment(at=now)
-            return _Rest(when, sources, *memory.past(memory.named(readings), when))
+            return _Rest(when, sources, *memory.past(memory.named(read), when))
 
         found = assess(
             rulebook,
-            chain(probing.records, _after(probing)),
+            _told_of(chain(probing.records, _after(probing)), records),
             lambda: rest().known,
             lambda: rest().sources,
             node=os.uname().nodename,
@@ -229,6 +243,8 @@ def from_node(
             history=lambda: rest().past,
         )
         when, sources, _, known = rest()
+        if readings is not None:
+            readings += known
         report = to_report(
             found,
             generated_at=when.at,

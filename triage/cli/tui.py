@@ -180,7 +180,7 @@ def source(args: argparse.Namespace, folder: Path) -> Any:
         )
     if args.files:
         return LogSource(args.files, rules=rules, now=args.now, timezone=args.timezone, folder=folder)
-    return NodeSource(folder, rules=rules, period=args.refresh or NODE_PERIOD)
+    return NodeSource(folder, rules=rules, period=args.refresh or NODE_PERIOD, state=state_directory(args))
 
 
 def look(args: argparse.Namespace) -> Any:

@@ -207,7 +207,7 @@ def keep(
             insert.append((last.series, seq, seq, *counted))
     db.executemany("UPDATE run SET last = ? WHERE series = ? AND first = ?", extend)
     db.executemany("INSERT INTO run(series, first, last, value, total, blind) VALUES(?, ?, ?, ?, ?, ?)", insert)
-    _keep_facts(db, seq, facts)
+    keep_facts(db, seq, facts)
     return frozenset(fell[True] - fell[False])
 
 
@@ -217,7 +217,8 @@ def _would_tell(name: str, last: Last, now: Moment) -> bool:
     return same_load and kind(name) == LOAD and last.counted.value > 0
 
 
-def _keep_facts(db: sqlite3.Connection, seq: int, facts: Iterable[tuple[str, str, str]]) -> None:
+def keep_facts(db: sqlite3.Connection, seq: int, facts: Iterable[tuple[str, str, str]]) -> None:
+    """Write what stood in a sweep: of what, which fact, and its text."""
     known = {
         (row[0], row[1]): (row[2], row[3])
         for row in db.execute(

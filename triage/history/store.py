@@ -109,6 +109,19 @@ def open_store(directory: Path, *, now: float, patience: float = 1.0, create: bo
         raise
 
 
+def copied(directory: Path, *, now: float, patience: float = 1.0) -> Store:
+    """Return a copy in memory of the history as it stands: whatever is done to it, the file stays as it is.
+
+    Raises:
+        Unavailable: if there is no history, or it cannot be read.
+    """
+    with open_store(directory, now=now, patience=patience, create=False) as store, said():
+        twin = in_memory(patience)
+        store.db.backup(twin.db)
+        twin.notices += store.notices
+    return twin
+
+
 def in_memory(patience: float = 1.0) -> Store:
     """Return a history that lasts as long as it is open, for whoever has to go on without a file."""
     db = sqlite3.connect(":memory:", timeout=patience, isolation_level=None)

@@ -21,7 +21,7 @@ from probes.moment import Moment, moment
 from triage.history import life, parts, readings
 from triage.history.past import Past
 from triage.history.place import Unavailable
-from triage.history.store import Store, damaged, open_store, set_aside
+from triage.history.store import FILE, Store, copied, damaged, in_memory, open_store, set_aside
 from triage.model import Incident
 
 Json = dict[str, Any]
@@ -177,6 +177,23 @@ def begin(
     return Memory(directory, moment(at=now), patience, borrowed)
 
 
+def rehearse(directory: Path | None, *, now: float | None = None, patience: float = 1.0) -> Memory:
+    """Open a copy of the history: the sweep is told what it would be told, and nothing of it is remembered."""
+    if directory is None:
+        return begin(None, now=now)
+    notices: list[str] = []
+    try:
+        known = (directory / FILE).exists()
+        store = copied(directory, now=moment(at=now).at, patience=patience) if known else in_memory(patience)
+        notices += store.notices
+    except (Unavailable, OSError) as error:
+        store = in_memory(patience)
+        notices.append(f"no history: {error}")
+    memory = begin(None, now=now, borrowed=store)
+    memory.notices += notices
+    return memory
+
+
 def record(
     db: sqlite3.Connection,
     report: Json,
@@ -220,6 +237,7 @@ def record(
         if not overlaps or not slots:
             parts.keep(db, seq, slots, here)
         reset = readings.keep(db, seq, now, read, overlaps)
+        readings.keep_facts(db, seq, _judged_by(report))
         for pci in sorted(address for address in reset if address):
             says = f"the GPU at {pci} was reset, or brought up anew, since the sweep before: its counters began anew"
             tell("gpu-reset", pci, says)
@@ -255,6 +273,13 @@ def _lives(last: Moment | None, now: Moment, tell: life.Tell) -> None:
     if now.boot == last.boot and abs((now.at - last.at) - (now.monotonic - last.monotonic)) > 60.0:
         jump = (now.at - last.at) - (now.monotonic - last.monotonic)
         tell("clock-jumped", None, f"the wall clock jumped by {jump:+.0f} s")
+
+
+def _judged_by(report: Json) -> list[tuple[str, str, str]]:
+    """Name the rules and the program: where either changed, a verdict may have changed with nothing else."""
+    tool = report.get("tool") or {}
+    named = (("rules", str(tool.get("rules") or "")[:12]), ("gpu-triage", str(tool.get("version") or "")))
+    return [(readings.NODE, name, value) for name, value in named if value]
 
 
 def _present(read: Sequence[Reading]) -> set[str] | None:
