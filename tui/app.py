@@ -33,6 +33,7 @@ from tui.look import THEMES, Look
 from tui.past import Past
 from tui.people import People
 from tui.screens.base import TriageScreen
+from tui.screens.changes import Seen, of_picture
 from tui.screens.help import HelpScreen
 from tui.screens.node import NodeScreen
 from tui.source import Failed, LogText, Snapshot, Source
@@ -60,12 +61,15 @@ Rulebooks = Callable[[], Rulebook]
 
 
 class Arrived(Message):
-    """A snapshot, its report already made into facts."""
+    """A snapshot, its report already made into facts, and what the history says has changed."""
 
-    def __init__(self, value: Snapshot | Picture | Failed, known: Facts | None = None) -> None:
+    def __init__(
+        self, value: Snapshot | Picture | Failed, known: Facts | None = None, changes: tuple[Seen, ...] = ()
+    ) -> None:
         super().__init__()
         self.value = value
         self.known = known
+        self.changes = changes
 
 
 class TriageApp(Past, Takes):
@@ -152,13 +156,21 @@ class TriageApp(Past, Takes):
             for value in self.source.snapshots(self._stop, self._again):
                 if self._stop.is_set():
                     return
-                self.post_message(Arrived(value, facts(dict(value.report)) if isinstance(value, Snapshot) else None))
+                self.post_message(self._arrived(value))
                 del value  # else a picture would stay until the next one has come
         except Exception as error:
             # Whatever goes wrong in a source is told on the screen; what it told before is still worth looking at.
             self.post_message(
                 Arrived(Failed(f"the source broke off: {type(error).__name__}: {error}", time.time()), None)
             )
+
+    def _arrived(self, value: Snapshot | Picture | Failed) -> Arrived:
+        if isinstance(value, Picture):
+            return Arrived(value, None, of_picture(value))
+        if isinstance(value, Failed):
+            return Arrived(value)
+        lately = self.people.lately(value.at) if self.people is not None and self.is_live else ()
+        return Arrived(value, facts(dict(value.report)), tuple(Seen(each.at, each.says) for each in lately))
 
     def on_arrived(self, message: Arrived) -> None:
         """Draw what came, unless something was drawn just now or the picture is frozen."""
@@ -184,9 +196,10 @@ class TriageApp(Past, Takes):
             self.failed = arrived.value.reason
         elif isinstance(arrived.value, Picture):
             self.take(arrived.value)
-            self.failed = ""
+            self.fleet_changes, self.failed = arrived.changes, ""
         else:
             self.snapshot, self.facts, self.failed = arrived.value, arrived.known, ""
+            self.node_changes = arrived.changes
             self.trend.add(arrived.value.at, arrived.value.readings)
         self.draw_again()
 

@@ -54,6 +54,8 @@ COMMANDS = (
     Command("rule", "rule [ID]", "open the rules, at one", lambda app, words: app.open_rules(words or None)),
     Command("sweeps", "sweeps", "the last sweeps: when, how they went, who did not answer",
             lambda app, words: app.open_sweeps()),
+    Command("changes", "changes", "what changed lately: driver, kernel, firmware, rules, parts, restarts",
+            lambda app, words: app.open_changes()),
     Command("acknowledge", "acknowledge WHY", "take this incident out of the status of check",
             _say_of_it("acknowledge"), False),
     Command("dispute", "dispute [CAUSE] WHY", "say that this verdict is wrong, and what it was",

@@ -174,6 +174,11 @@ def _check(own: GpuFacts, name: str, others: Sequence[Reading | None]) -> Check:
     return Check(name, value_words(reading), peers, _limit(limit), why_unknown(reading) or note, apart, known)
 
 
+def range_words(low: float, high: float, like: Reading) -> str:
+    """Return a range of numbers as a person says values of this reading."""
+    return _range((low, high), like)
+
+
 def _limit(reading: Reading | None) -> str:
     return "-" if reading is None else value_words(reading)
 

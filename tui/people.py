@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from probes.moment import moment
+from triage.history.changes import Change, lately
 from triage.history.people import MOST_REASON, NotOne, Told, acknowledge, counted, dispute, disputes, find, story
 from triage.history.place import Unavailable, fault
 from triage.history.store import FILE, open_store, said
@@ -53,6 +54,16 @@ class People:
                     return [Told(*each) for each in found]
                 return story(store, find(store.db, fingerprint))
         except (Unavailable, NotOne):
+            return []
+
+    def lately(self, now: float) -> list[Change]:
+        """Return what changed of this machine in two weeks, the latest first; nothing where no history tells."""
+        if not os.path.lexists(self.directory / FILE):
+            return []
+        try:
+            with open_store(self.directory, now=moment().at, patience=PATIENCE, create=False) as store, said():
+                return lately(store.db, now)
+        except Unavailable:
             return []
 
     def record(self) -> dict[str, tuple[int, int]]:

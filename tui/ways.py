@@ -76,6 +76,12 @@ class Ways(App[None]):
 
         self.push_screen(SweepsScreen())
 
+    def open_changes(self) -> None:
+        """Open what changed lately, of this machine or of the fleet."""
+        from tui.screens.changes import ChangesScreen
+
+        self.push_screen(ChangesScreen())
+
     def open_key(self, key: str, incident: Incident | None) -> None:
         """Go where a block of a page leads: to a line of the log, if it is one."""
         words = key.split(" ", 2)
@@ -85,6 +91,8 @@ class Ways(App[None]):
                 self.open_log(origin, int(line), incident, "")
             else:
                 self.say("this was read from the driver, not from a log")
+        elif words[0] == "changed":
+            self.open_changes()
         elif words[0] in ("evidence", "change") and incident is not None:
             item = next((each for each in incident.evidence if str(each.number) == words[1]), None)
             if item is not None:

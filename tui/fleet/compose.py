@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from triage.fleet.changed import Changed
 from triage.fleet.gather import epoch
 from triage.fleet.model import ANSWERED, Answer, Json, Part
 from tui.facts import facts
 from tui.fleet.nodesets import folded, natural
-from tui.fleet.picture import STATES, GroupRow, NodeRow, Said, named
+from tui.fleet.picture import STATES, ChangeRow, GroupRow, NodeRow, Said, Spread, named
 
 DRIVER = "driver.version"
+MOST_CHANGES = 500
+MOST_SPREAD = 500
+"""Nodes by which it is told how a reading lies in the fleet."""
 _SEVERITIES = ("critical", "warning", "info")
 _OPEN = ("open", "acknowledged", "resolved")
 _LETTERS = {"critical": "C", "warning": "w"}
@@ -176,13 +180,49 @@ def said_rows(report: Json) -> list[Said]:
     return sorted(rows, key=lambda row: (bool(row.doubt), row.chance if row.chance is not None else 1.0, -row.affected))
 
 
+def change_rows(changes: Iterable[Changed]) -> list[ChangeRow]:
+    """Return each change once, with all nodes that it was seen on, the latest first."""
+    alike: dict[str, list[Changed]] = {}
+    for change in changes:
+        alike.setdefault(change.says, []).append(change)
+    rows = []
+    for says, members in alike.items():
+        nodes = {each.node for each in members}
+        times = [each.at for each in members]
+        rows.append(ChangeRow(says, folded(nodes), len(nodes), min(times), max(times)))
+    return sorted(rows, key=lambda row: -row.last)[:MOST_CHANGES]
+
+
+def spread_rows(answers: Iterable[Answer]) -> list[Spread]:
+    """Return how each reading lies among the GPUs of a model; of very many GPUs those of every so many nodes."""
+    known = [answer for answer in answers if answer.gpus]
+    found: dict[tuple[str, str], list[float]] = {}
+    for answer in known[:: max(1, len(known) // MOST_SPREAD)]:
+        for part in answer.gpus:
+            if part.name is not None:
+                for name, value in part.numbers.items():
+                    found.setdefault((part.name, name), []).append(value)
+    rows = []
+    for (model, name), values in found.items():
+        values.sort()
+        low, middle, high = (values[int(share * (len(values) - 1))] for share in (0.05, 0.5, 0.95))
+        rows.append(Spread(model, name, low, middle, high, len(values)))
+    return rows
+
+
 def mapped(rows: Iterable[NodeRow]) -> str:
     """Return one letter for each node in the order of names, which never moves."""
     letters = {"critical": "C", "warning": "w", "ok": ".", "unread": "?", "unknown": "?"}
     return "".join(letters[row.state] for row in sorted(rows, key=lambda row: natural(row.node)))
 
 
-def detail(answer: Answer, incidents: Sequence[Json], paths: Sequence[str], generated_at: str) -> Json:
+def detail(
+    answer: Answer,
+    incidents: Sequence[Json],
+    paths: Sequence[str],
+    generated_at: str,
+    changes: Iterable[Changed] = (),
+) -> Json:
     """Return a node's own report with the verdicts that the fleet gave, and what it was read from."""
     readable = answer.state == ANSWERED
     heard: tuple[Any, Any] = answer.heard or (None, None)
@@ -204,4 +244,5 @@ def detail(answer: Answer, incidents: Sequence[Json], paths: Sequence[str], gene
                  for p in answer.gpus],
         "notices": list(answer.notices),
     }  # fmt: skip
-    return {"report": report, "at": answer.at, "paths": list(paths)}
+    told = [[change.at, change.says] for change in changes]
+    return {"report": report, "at": answer.at, "paths": list(paths), "changes": told}

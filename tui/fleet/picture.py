@@ -23,7 +23,7 @@ from triage import kept
 
 Json = dict[str, Any]
 
-VERSION = 1
+VERSION = 2
 """Of the tables and rows below; a file of another one is made anew."""
 STALE = 3 * 3600.0
 """Seconds that a node's answer may be older than the newest one of the fleet before it is called stale."""
@@ -99,6 +99,27 @@ class Said(NamedTuple):
     doubt: str
 
 
+class ChangeRow(NamedTuple):
+    """What changed on `wide` nodes (folded): seen first and last at these times, in UTC epoch seconds."""
+
+    says: str
+    nodes: str
+    wide: int
+    first: float
+    last: float
+
+
+class Spread(NamedTuple):
+    """How one reading of the GPUs of one model lies in the fleet: the middle, and what 5 % lie below and above."""
+
+    model: str
+    name: str
+    low: float
+    middle: float
+    high: float
+    count: int  # type: ignore[assignment]  # shadows tuple.count
+
+
 class Counts(NamedTuple):
     """How many nodes stand how (`stale` among them too), how many GPUs there are and how many of them are bad."""
 
@@ -120,6 +141,12 @@ class Picture(NamedTuple):
     map: str
     notices: tuple[str, ...]
     counts: Counts
+    changes: tuple[ChangeRow, ...] = ()
+
+    def spreads(self, model: str) -> dict[str, Spread]:
+        """Return by name how the readings of the GPUs of one model lie."""
+        with _opened(self.path) as db:
+            return {each.name: each for each in (Spread(*row) for row in _rows(db, "spread")) if each.model == model}
 
     def stale(self, row: NodeRow) -> bool:
         """Return whether a node's answer is much older than the newest one."""
@@ -159,9 +186,10 @@ def load(path: Path) -> Picture | None:
             nodes = tuple(NodeRow(*each) for each in _rows(db, "node"))
             groups = tuple(GroupRow(*each) for each in _rows(db, "group"))
             said = tuple(Said(*each) for each in _rows(db, "said"))
+            changes = tuple(ChangeRow(*each) for each in _rows(db, "change"))
         told = json.loads(about["told"])
         seen = Picture(path, told["made_at"], told["newest"], told["complete"], nodes, groups, said, told["map"],
-                       tuple(told["notices"]), Counts({}, 0, 0))  # fmt: skip
+                       tuple(told["notices"]), Counts({}, 0, 0), changes)  # fmt: skip
         return seen._replace(counts=_counts(seen))
     except (sqlite3.Error, OSError, ValueError, TypeError, KeyError, zlib.error):
         return None
@@ -199,6 +227,8 @@ def write(
     groups: Iterable[tuple[GroupRow, Json]],
     said: Iterable[Said],
     details: Iterable[tuple[str, Json]],
+    changes: Iterable[ChangeRow] = (),
+    spreads: Iterable[Spread] = (),
 ) -> None:
     """Replace the picture in a file; a file that cannot be used is removed first.
 
@@ -208,11 +238,11 @@ def write(
     try:
         if os.path.lexists(path) and not _trusted(path):
             _remove(path)
-        _write(path, rules, told, read, nodes, groups, said, details)
+        _write(path, rules, told, read, nodes, groups, said, details, changes, spreads)
     except sqlite3.DatabaseError:
         _remove(path)
         try:
-            _write(path, rules, told, read, nodes, groups, said, details)
+            _write(path, rules, told, read, nodes, groups, said, details, changes, spreads)
         except sqlite3.Error as error:
             raise OSError(f"{path}: {error}") from error
 
@@ -224,7 +254,8 @@ def _remove(path: Path) -> None:
 
 def _write(path: Path, rules: str, told: Mapping[str, Any], read: Iterable[tuple[str, str, bytes]],
            nodes: Iterable[NodeRow], groups: Iterable[tuple[GroupRow, Json]], said: Iterable[Said],
-           details: Iterable[tuple[str, Json]]) -> None:  # fmt: skip
+           details: Iterable[tuple[str, Json]], changes: Iterable[ChangeRow],
+           spreads: Iterable[Spread]) -> None:  # fmt: skip
     if not path.exists():
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
     with _opened(path, writing=True) as db:
@@ -238,7 +269,8 @@ def _write(path: Path, rules: str, told: Mapping[str, Any], read: Iterable[tuple
         row = "INSERT INTO row VALUES(?, ?, ?, ?)"
         db.executemany(row, (("node", place, _json(each), None) for place, each in enumerate(nodes)))
         db.executemany(row, (("group", place, _json(each), packed(of)) for place, (each, of) in enumerate(groups)))
-        db.executemany(row, (("said", place, _json(each), None) for place, each in enumerate(said)))
+        for kind, rows in (("said", said), ("change", changes), ("spread", spreads)):
+            db.executemany(row, ((kind, place, _json(each), None) for place, each in enumerate(rows)))
         db.executemany("INSERT INTO detail VALUES(?, ?)", ((node, packed(body)) for node, body in details))
         about = (("version", str(VERSION)), ("rules", rules), ("told", _json(told)))
         db.executemany("INSERT INTO about VALUES(?, ?)", about)

@@ -18,6 +18,7 @@ from triage import __version__
 from triage.cli.exits import Refused
 from triage.cli.reports import load_rulebook
 from triage.fleet import hypotheses, inventory
+from triage.fleet.changed import Changed, changed
 from triage.fleet.gather import gather
 from triage.fleet.model import ANSWERED, Answer, Part
 from triage.fleet.read import read_all
@@ -128,6 +129,10 @@ def put(
     for answer, path in zip(answers, paths, strict=True):
         own.setdefault(answer.node, []).append(path)
     rows = compose.node_rows(last, incidents, places)
+    changes = changed(answers)
+    of_node: dict[str, list[Changed]] = {}
+    for change in changes:
+        of_node.setdefault(change.node, []).append(change)
     told = {
         "made_at": now,
         "newest": max((answer.at for answer in last.values() if answer.at is not None), default=None),
@@ -145,9 +150,11 @@ def put(
         groups=compose.group_rows(incident for each in incidents.values() for incident in each),
         said=compose.said_rows(report),
         details=(
-            (node, compose.detail(answer, incidents.get(node, ()), own[node], generated))
+            (node, compose.detail(answer, incidents.get(node, ()), own[node], generated, of_node.get(node, ())))
             for node, answer in last.items()
         ),
+        changes=compose.change_rows(changes),
+        spreads=compose.spread_rows(last.values()),
     )
 
 

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from textual.message import Message
 
 from tui.facts import Facts
-from tui.fleet.picture import STALE, Picture
+from tui.fleet.picture import STALE, Picture, Spread
 from tui.fleet.source import FleetSource, node_snapshot
+from tui.screens.changes import Seen
 from tui.screens.fleet import FleetScreen, NodeOfFleetScreen
 from tui.source import Failed, Snapshot, Source
 from tui.text import Span
@@ -37,6 +38,8 @@ class FleetWays(Ways):
     snapshot: Snapshot | None = None
     facts: Facts | None = None
     node: str | None = None
+    fleet_changes: tuple[Seen, ...] = ()
+    node_changes: tuple[Seen, ...] = ()
     _read: Snapshot | None = None
     _left: threading.Event | None = None
 
@@ -44,6 +47,20 @@ class FleetWays(Ways):
     def fleet(self) -> FleetSource | None:
         """The source, if it is one of many nodes."""
         return self.source if isinstance(self.source, FleetSource) else None
+
+    @property
+    def changes(self) -> tuple[Seen, ...]:
+        """What changed lately, of the fleet or of the node that is looked at."""
+        return self.fleet_changes if self.fleet is not None and self.node is None else self.node_changes
+
+    def spreads(self, model: str | None) -> dict[str, Spread]:
+        """Return how the readings of the GPUs of a model lie in the fleet; nothing where there is none."""
+        if self.fleet is None or self.picture is None or model is None:
+            return {}
+        try:
+            return self.picture.spreads(model)
+        except (sqlite3.Error, OSError, ValueError, TypeError):
+            return {}
 
     def open_node(self, node: str, rule: str = "") -> None:
         """Open a node at the incident of a rule: at once as the fleet sees it, then with its counters and logs."""
@@ -83,6 +100,7 @@ class FleetWays(Ways):
         if self._left is not None:
             self._left.set()
         self.node = self.snapshot = self.facts = self._read = self._left = None
+        self.node_changes = ()
 
     def take(self, picture: Picture) -> None:
         """Take a new picture, and what it says of the node that is looked at."""
@@ -99,6 +117,7 @@ class FleetWays(Ways):
         if detail is None:
             return None
         self.node = node
+        self.node_changes = tuple(Seen(at, says) for at, says in detail.get("changes", ()))
         self.snapshot, self.facts = node_snapshot(detail, self._read)
         return list(detail["paths"])
 

@@ -14,6 +14,7 @@ from tui.fleet.lists import GROUPS, NODES, STATE_WORDS, Groups, Nodes, map_lines
 from tui.fleet.picture import GroupRow, NodeRow, Picture, Said, named
 from tui.look import Look
 from tui.screens.base import TriageScreen
+from tui.screens.changes import changed_rows, of_picture
 from tui.screens.incident import summary_rows
 from tui.screens.node import NodeScreen
 from tui.text import Line, Span, heading, wrap
@@ -41,6 +42,7 @@ class FleetScreen(TriageScreen):
         Binding("i", "groups", "incidents", id="fleet.incidents", show=False),
         Binding("a", "everything", "all", id="fleet.all"),
         Binding("r", "rules", "rules", id="fleet.rules"),
+        Binding("c", "changes", "changes", id="fleet.changes", show=False),
         Binding("q", "back", "quit", id="screen.quit"),
         Binding("escape", "back", "quit", id="screen.back", show=False),
     ]
@@ -136,10 +138,18 @@ class FleetScreen(TriageScreen):
             return
         page.display = True
         tall = self.size.height >= TALL
-        rows = said_rows(picture, self.size.width * 3 // 5 if self.size.width >= WIDE else self.size.width - 1,
-                         self.look, brief=not tall)  # fmt: skip
-        page.styles.height = min(len(rows), 10 if tall else 4)
-        page.put(lambda width, height: said_rows(picture, width, self.look, brief=not tall))
+
+        def build(width: int, height: int) -> list[PageRow]:
+            rows = said_rows(picture, width, self.look, brief=not tall)
+            most, lines = (3, 2) if tall else (1, 1)
+            changed = changed_rows(of_picture(picture)[:most], self.triage.now(), width, self.look, most, lines)
+            note = "" if len(picture.changes) <= most else "c lists all"
+            title = f"changed lately  {len(picture.changes)}"
+            return [*rows, *(section(title, changed, width, self.look, note) if changed else ())]
+
+        width = self.size.width * 3 // 5 if self.size.width >= WIDE else self.size.width - 1
+        page.styles.height = min(len(build(width, 0)), 12 if tall else 5)
+        page.put(build)
 
     def _answer(self, width: int, height: int) -> list[Line]:
         """What the cursor is on, in two lines: whose fault, how sure and why; what to do, at which risk, by whom."""
@@ -228,6 +238,10 @@ class FleetScreen(TriageScreen):
     def action_groups(self) -> None:
         """Go to the incidents."""
         self.query_one("#groups").focus()
+
+    def action_changes(self) -> None:
+        """Open what changed lately."""
+        self.triage.open_changes()
 
     def action_rules(self) -> None:
         """Open the rules, at that of what the cursor is on."""

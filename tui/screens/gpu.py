@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -9,7 +10,8 @@ from textual.binding import Binding, BindingType
 
 from triage.history.counters import LEVEL, kind
 from tui.facts import WORDS
-from tui.gpus import Check, GpuFacts, checks, gpus_of, number_of, peers_of, value_words
+from tui.fleet.picture import Spread
+from tui.gpus import Check, GpuFacts, checks, gpus_of, number_of, peers_of, range_words, value_words
 from tui.screens.base import TriageScreen
 from tui.screens.node import INCIDENTS, incident_row
 from tui.text import Line, Span, age, heading, wrap
@@ -34,6 +36,8 @@ CHECKS = (
     Column("now", "NOW", 24, True),
     Column("peers", "PEERS", 24, True),
     Column("limit", "LIMIT", 9, True),
+    Column("past", "ITS 7 DAYS", 16, True, 150),
+    Column("fleet", "FLEET, 90 %", 20, True, 150),
     Column("note", "BESIDE ITS PEERS, OR WHY UNKNOWN", 0),
 )
 
@@ -51,7 +55,7 @@ class GpuScreen(TriageScreen):
         super().__init__()
         self.key = key
         self.own: GpuFacts | None = None
-        self._past: tuple[str, dict[str, list[Point]]] = ("", {})
+        self._past: tuple[tuple[str, float | None], dict[str, list[Point]]] = (("", None), {})
 
     @property
     def crumb(self) -> str:  # type: ignore[override]
@@ -88,8 +92,12 @@ class GpuScreen(TriageScreen):
         unknown = sum(not check.known for check in found)
         notes = [f"{apart} apart from {peers} peers"] * bool(peers and found) + [f"{unknown} not known"] * bool(unknown)
         table.note = ", ".join(notes)
-        columns = CHECKS if self.size.width >= ROOMY else _NARROW
-        table.put([_row(check, own) for check in found], columns)
+        past, fleet = self._remembered(own), self.triage.spreads(own.gpu.name)
+        without = {name for name, known in (("past", past), ("fleet", fleet)) if not known}
+        columns = [each for each in CHECKS if each.name not in without] if self.size.width >= ROOMY else _NARROW
+        table.put(
+            [_row(check, own, columns, _past(check, own, past), _fleet(check, own, fleet)) for check in found], columns
+        )
         self.query_one("#headline").refresh()
         self.query_one("#course").refresh(layout=True)
 
@@ -134,8 +142,9 @@ class GpuScreen(TriageScreen):
             return {}
         gpu = own.gpu
         subject = gpu.uuid or (f"serial:{gpu.serial}" if gpu.serial else gpu.pci) or ""
-        if self._past[0] != subject:
-            self._past = subject, remembered(people.directory, subject, self.triage.now())
+        asked = subject, None if self.triage.snapshot is None else self.triage.snapshot.at
+        if self._past[0] != asked:
+            self._past = asked, remembered(people.directory, subject, self.triage.now())
         return self._past[1]
 
     def on_lines_moved(self, event: Lines.Moved) -> None:
@@ -171,21 +180,44 @@ class GpuScreen(TriageScreen):
         return "".join("\t".join(text for _, text in row.cells) + "\n" for row in rows)
 
 
-def _row(check: Check, own: GpuFacts) -> Row:
+def _past(check: Check, own: GpuFacts, known: Mapping[str, Sequence[Point]]) -> Span:
+    """How a reading went in seven days: by how much it grew if it counts, else between what it lay."""
+    points = [value for _, value in known.get(check.name, ()) if value is not None]
+    if not points:
+        return "faint", "-"
+    if kind(check.name) not in (LEVEL, None):
+        return "strong" if sum(points) else "", f"+{sum(points):g}"
+    return "", range_words(min(points), max(points), own.readings[check.name])
+
+
+def _fleet(check: Check, own: GpuFacts, known: Mapping[str, Spread]) -> Span:
+    """Between what the middle nine tenths of the fleet's GPUs of this model lie."""
+    spread, mine = known.get(check.name), number_of(own.readings[check.name])
+    if spread is None:
+        return "faint", "-"
+    outside = mine is not None and not spread.low <= mine <= spread.high
+    return "strong" if outside else "", range_words(spread.low, spread.high, own.readings[check.name])
+
+
+def _row(check: Check, own: GpuFacts, columns: Sequence[Column], past: Span, fleet: Span) -> Row:
     style = "warning" if check.apart and check.known else ""
-    cells: tuple[Span, ...] = (
-        ("strong" if check.apart else "", check.name.removeprefix("gpu.")),
-        (style if check.known else "unknown", check.now),
-        ("", check.peers),
-        ("", check.limit),
-        (style if check.known else "faint", check.note),
-    )
+    cells: Mapping[str, Span] = {
+        "check": ("strong" if check.apart else "", check.name.removeprefix("gpu.")),
+        "now": (style if check.known else "unknown", check.now),
+        "peers": ("", check.peers),
+        "limit": ("", check.limit),
+        "past": past,
+        "fleet": fleet,
+        "note": (style if check.known else "faint", check.note),
+    }
     number = number_of(own.readings.get(check.name))
     fields = {
         "check": check.name,
         "now": check.now if number is None else number,
         "peers": check.peers,
         "limit": check.limit,
+        "past": past[1],
+        "fleet": fleet[1],
         "note": check.note,
     }
-    return Row(check.name, cells, fields)
+    return Row(check.name, tuple(cells[column.name] for column in columns), fields)

@@ -21,6 +21,7 @@ from triage.render.text import render
 from tui.facts import Evidence, Facts, Incident, Step
 from tui.look import Look
 from tui.screens.base import TriageScreen
+from tui.screens.changes import before, changed_rows
 from tui.text import Line, Span, age, width_of, wrap
 from tui.widgets import bars
 from tui.widgets.banner import Banner
@@ -34,6 +35,8 @@ WIDE = 110
 """Columns from which two pages stand side by side."""
 TALL = 32
 """Lines from which sentences are shown whole and each family has its line."""
+WEEK = 7 * 86400.0
+MOST_CHANGES = 5
 MOST_LINES = 12
 """Lines of the timeline that are shown unless it is opened."""
 
@@ -112,11 +115,20 @@ class IncidentScreen(TriageScreen):
         return [
             *next_rows(incident, width, look),
             *section("timeline", lines[:most] + (more if len(lines) > most else []), width, look, "UTC"),
+            *self._changed(incident, width),
             *section("people", self._people(incident, width), width, look),
             *section("what would change the verdict", change_rows(incident, width, look), width, look),
             *(section("explains", _list(incident.explains, "explains", width, look), width, look,
                       "symptoms of this, not counted apart") if incident.explains else ()),
         ]  # fmt: skip
+
+    def _changed(self, incident: Incident, width: int) -> list[PageRow]:
+        """What changed before it, for most faults that are nobody's board begin with a change."""
+        known = before(self.triage.changes, incident.opened_at, WEEK)
+        if not known:
+            return []
+        rows = changed_rows(known, self.triage.now(), width, self.look, MOST_CHANGES)
+        return section("changed in the week before it", rows, width, self.look)
 
     def _people(self, incident: Incident, width: int) -> list[PageRow]:
         """What people said of it, and how to say something."""

@@ -14,6 +14,7 @@ from tui.facts import Facts, Incident, SourceRead
 from tui.gpus import GpuFacts, gpus_of, number_of, value_words
 from tui.look import Look
 from tui.screens.base import TriageScreen
+from tui.screens.changes import changed_rows
 from tui.screens.incident import report_text, summary_rows
 from tui.text import Line, Span, age, wrap
 from tui.widgets import bars
@@ -26,6 +27,8 @@ from tui.widgets.table import Column, Table
 from tui.widgets.timeline import timeline_rows
 from tui.words import clock, place, risk, severity, since, verdict_long, verdict_short
 
+MOST = 3
+"""Changes that are shown here; c lists all."""
 WIDE = 150
 """Columns from which the incident under the cursor is shown beside the list."""
 
@@ -73,6 +76,7 @@ class NodeScreen(TriageScreen):
         Binding("slash", "filter", "filter", id="table.filter"),
         Binding("l", "log", "log", id="node.log"),
         Binding("r", "rules", "rules", id="node.rules"),
+        Binding("c", "changes", "changes", id="node.changes", show=False),
         Binding("i", "incident", "incident", id="node.incident", show=False),
         Binding("q", "back", "quit", id="screen.quit"),
         Binding("escape", "back", "quit", id="screen.back", show=False),
@@ -121,7 +125,11 @@ class NodeScreen(TriageScreen):
         gpus.note = "" if read or not known else "no readings in this source"
         gpus.empty = "no GPU is named by any source"
         gpus.put([gpu_row(own, read) for own in known], (*_GPU, *(_READ if read else _NAMED)))
-        self.query_one("#events", Page).put(lambda width, height: event_rows(facts, width, self.look))
+        self.query_one("#events", Page).put(
+            lambda width, height: event_rows(
+                facts, width, self.look, changed_rows(app.changes, now, width, self.look, MOST)
+            )
+        )
         self._preview()
 
     def on_lines_moved(self, event: Lines.Moved) -> None:
@@ -182,6 +190,10 @@ class NodeScreen(TriageScreen):
     def action_log(self) -> None:
         """Open the log, at the incident under the cursor."""
         self.triage.open_log_of(self._current())
+
+    def action_changes(self) -> None:
+        """Open what changed lately."""
+        self.triage.open_changes()
 
     def action_rules(self) -> None:
         """Open the rules, at that of the incident under the cursor."""
@@ -306,8 +318,8 @@ def gpu_row(own: GpuFacts, read: bool) -> Row:
     return Row(gpu.key, (*head, *cells, ("", faults or "-")), fields)
 
 
-def event_rows(facts: Facts, width: int, look: Look) -> list[PageRow]:
-    """Return what was and was not read, the notices, and the lines that count of all incidents, newest last."""
+def event_rows(facts: Facts, width: int, look: Look, changed: Sequence[PageRow] = ()) -> list[PageRow]:
+    """Return what was and was not read, the notices, what changed, and the lines that count of all incidents."""
     rows: list[PageRow] = []
     unread = [source for source in facts.sources if not source.readable]
     if unread or facts.notices:
@@ -315,6 +327,8 @@ def event_rows(facts: Facts, width: int, look: Look) -> list[PageRow]:
         for n, notice in enumerate(facts.notices):
             listed += [PageRow(line, f"notice {n}") for line in wrap([("", f"  {notice}")], width, look, 4, most=2)]
         rows += section("not read, and notices", listed, width, look)
+    if changed:
+        rows += section("changed lately", changed, width, look)
     lines = timeline_rows(facts.incidents, width, look)
     if lines:
         rows += section("lines that count", lines, width, look, "of all incidents, in order; UTC")
