@@ -28,6 +28,7 @@ from triage.rulebook.model import Rulebook
 from tui import commands
 from tui.facts import Facts, facts
 from tui.fleet.picture import Picture
+from tui.fleet.source import FleetSource
 from tui.keys import keys_of
 from tui.look import THEMES, Look
 from tui.past import Past
@@ -37,7 +38,7 @@ from tui.screens.changes import Seen, of_picture
 from tui.screens.help import HelpScreen
 from tui.screens.node import NodeScreen
 from tui.source import Failed, LogText, Snapshot, Source
-from tui.sources import ReportSource
+from tui.sources import LogSource, ReportSource
 from tui.takes import Takes
 from tui.text import Span, age
 from tui.trend import Trend
@@ -147,6 +148,7 @@ class TriageApp(Past, Takes):
         """Let the source end, and the sweep that it may be waiting for."""
         self._stop.set()
         self._again.set()
+        self.stop_collecting()
         if self._pumping is not None:
             self._pumping.join(LAST_WAIT)
 
@@ -235,6 +237,11 @@ class TriageApp(Past, Takes):
     def logs(self) -> tuple[LogText, ...]:
         """The logs that can be opened."""
         return self.source.logs if self.snapshot is None else self.snapshot.logs or self.source.logs
+
+    @property
+    def zone(self) -> float:
+        """Seconds east of UTC of times that name no zone."""
+        return self.source.zone if isinstance(self.source, (LogSource, FleetSource)) else 0.0
 
     @property
     def is_live(self) -> bool:

@@ -26,6 +26,9 @@ class Command(NamedTuple):
 
 def _export(app: TriageApp, words: str) -> None:
     form, _, path = words.strip().partition(" ")
+    if form in ("capture", "redacted"):
+        app.export_capture(path.strip(), redact=form == "redacted")
+        return
     if form not in ("text", "json"):
         form, path = "text", words
     app.export(form, path.strip())
@@ -60,7 +63,8 @@ COMMANDS = (
             _say_of_it("acknowledge"), False),
     Command("dispute", "dispute [CAUSE] WHY", "say that this verdict is wrong, and what it was",
             _say_of_it("dispute"), False),
-    Command("export", "export text|json [FILE]", "write what this screen shows to a file", _export),
+    Command("export", "export text|json|capture|redacted [FILE]",
+            "write what this screen shows to a file, or all of this node", _export),
     Command("at", "at TIME|now", "what was known by then: 03:10, 2026-08-22T03:10Z",
             lambda app, words: app.go_to_time(words), False),
     Command("refresh", "refresh", "sweep or read again now", lambda app, words: app.action_again()),

@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from probes.model import LogRecord
@@ -45,15 +45,26 @@ class _Entry(NamedTuple):
     message: str
 
 
-def wall(raw: bytes, year_hint: float) -> float | None:
+class Clock(NamedTuple):
+    """What a line does not say of its time: the year it is near (UTC epoch seconds), and seconds east of UTC."""
+
+    year_hint: float
+    zone: float = 0.0
+
+
+def wall(raw: bytes, clock: Clock) -> float | None:
     """Return the time of a line in UTC epoch seconds, None if it names none."""
-    return next((record.at for record in parse_lines([raw], origin="-", year_hint=year_hint)), None)
+    return next((record.at for record in _parsed([raw], "-", clock)), None)
+
+
+def _parsed(lines: Iterable[bytes], origin: str, clock: Clock) -> Iterator[LogRecord]:
+    return parse_lines(lines, origin=origin, year_hint=clock.year_hint, tz_offset=clock.zone)
 
 
 def merged(
     logs: Sequence[LogText],
     around: float | None,
-    year_hint: float,
+    clock: Clock,
     stop: Stop,
     on: tuple[str, int] | None = None,
 ) -> Merged | None:
@@ -70,18 +81,18 @@ def merged(
         for log in logs:
             file = LogFile(log.path)
             file.index(stop)
-            if _near(file, 0, 1, year_hint) is None:
+            if _near(file, 0, 1, clock) is None:
                 left_out.append(log.origin)
                 file.close()
             else:
                 files.append((log, file))
         if around is None:
-            ends = [_near(file, file.count - 1, -1, year_hint) for _, file in files]
+            ends = [_near(file, file.count - 1, -1, clock) for _, file in files]
             around = max((end for end in ends if end is not None), default=None)
         if around is None or stop():
             return None
         entries = [
-            entry for place, (log, file) in enumerate(files) for entry in _entries(log, file, place, around, year_hint)
+            entry for place, (log, file) in enumerate(files) for entry in _entries(log, file, place, around, clock)
         ]
     finally:
         for _, file in files:
@@ -90,23 +101,23 @@ def merged(
     return _written(entries, [log for log, _ in files], around, on, tuple(left_out))
 
 
-def _near(file: LogFile, row: int, by: int, year_hint: float) -> float | None:
+def _near(file: LogFile, row: int, by: int, clock: Clock) -> float | None:
     """The time of a line, or of the nearest with one."""
     for at in range(row, row + by * _NEAR, by):
         if not 0 <= at < file.count:
             return None
-        found = wall(file.line(at), year_hint)
+        found = wall(file.line(at), clock)
         if found is not None:
             return found
     return None
 
 
-def _row_at(file: LogFile, moment: float, year_hint: float) -> int:
+def _row_at(file: LogFile, moment: float, clock: Clock) -> int:
     """The first row of about this time; times in a log may step back a little."""
     low, high = 0, file.count
     while low < high:
         middle = (low + high) // 2
-        at = _near(file, middle, 1, year_hint)
+        at = _near(file, middle, 1, clock)
         if at is not None and at < moment:
             low = middle + 1
         else:
@@ -114,13 +125,13 @@ def _row_at(file: LogFile, moment: float, year_hint: float) -> int:
     return low
 
 
-def _entries(log: LogText, file: LogFile, place: int, around: float, year_hint: float) -> Iterator[_Entry]:
-    middle = _row_at(file, around, year_hint)
-    first = max(_row_at(file, around - WINDOW, year_hint), middle - MOST)
-    last = min(_row_at(file, around + WINDOW, year_hint), middle + MOST)
+def _entries(log: LogText, file: LogFile, place: int, around: float, clock: Clock) -> Iterator[_Entry]:
+    middle = _row_at(file, around, clock)
+    first = max(_row_at(file, around - WINDOW, clock), middle - MOST)
+    last = min(_row_at(file, around + WINDOW, clock), middle + MOST)
     lines = file.lines(first, last - first)
     at = around - WINDOW
-    for record in parse_lines(lines, origin=log.origin, year_hint=year_hint):
+    for record in _parsed(lines, log.origin, clock):
         at = at if record.at is None else record.at
         yield _Entry(at, place, first + record.line - 1, _tag(record, log), record.message)
 

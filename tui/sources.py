@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,6 +37,7 @@ GRACE = 14.0
 MOST_REPORT = 256 << 20
 """Bytes of a file of reports that are read; longer ones belong into pieces."""
 
+_OF_A_FLEET = re.compile(rb'"kind"\s*:\s*"fleet-report"')
 _START = "import sys; n = int(sys.argv[1]); sys.path[:] = sys.argv[2:n]; from tui.sweep import main; main(sys.argv[n:])"
 _MOST_SAID = 300
 
@@ -188,6 +190,7 @@ class LogSource:
         folder: Path | None = None,
     ) -> None:
         self.logs = log_texts(files)
+        self.zone = timezone
         self.title = os.path.basename(files[0]) if len(files) == 1 else f"{len(files)} logs"
         given = [f"--timezone={timezone}"] if timezone else []
         if now is not None:
@@ -255,16 +258,27 @@ class ReportSource:
 
 def is_report(path: str) -> bool:
     """Return whether a file begins like a report of this program."""
-    try:
-        with open(path, "rb") as file:
-            start = next(blocks(file), b"")[:4096].lstrip()
-    except (OSError, ValueError, Damaged):
-        return False
+    start = _start(path)
     return start.startswith(b"{") and b'"schema_version"' in start and b'"kind"' in start
 
 
-def read_reports(path: str) -> list[dict[str, Any]]:
+def is_fleet_report(path: str) -> bool:
+    """Return whether a file begins like a report of a fleet."""
+    return is_report(path) and _OF_A_FLEET.search(_start(path)) is not None
+
+
+def _start(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return next(blocks(file), b"")[:4096].lstrip()
+    except (OSError, ValueError, Damaged):
+        return b""
+
+
+def read_reports(path: str, wanted: str = "report") -> list[dict[str, Any]]:
     """Return the reports of a file: one, several one after the other, or the lines of --format ndjson.
+
+    `wanted` is `report`, of one node, or `fleet-report`; such of the other kind are passed over.
 
     Raises:
         Refused: if it cannot be read, or holds no whole report.
@@ -280,11 +294,11 @@ def read_reports(path: str) -> list[dict[str, Any]]:
         kind = value.get("kind")
         if value.get("schema_version") != 1:
             raise Refused(f"{path}: written by another version ({value.get('schema_version')!r}); this one reads 1")
-        if kind == "report":
+        if kind == wanted:
             reports.append(value)
         elif kind == "incident":
             incidents.append(value)
-        elif kind == "end":
+        elif kind == "end" and wanted == "report":
             reports.append({**value, "kind": "report", "incidents": incidents})
             incidents = []
     if not reports:

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from textual.app import App
+from textual.message import Message
 
 from triage.cli.output import reason_of
 from tui import clipboard
 from tui.screens.base import TriageScreen
+from tui.source import Source
+
+
+class Collected(Message):
+    """A capture of this node was written, or not; in one line."""
+
+    def __init__(self, says: str) -> None:
+        super().__init__()
+        self.says = says
 
 
 class Takes(App[None]):
     """Copies and exports what a screen offers."""
 
     now: Callable[[], float]
+    source: Source
+    _collecting: subprocess.Popen[str] | None = None
 
     def say(self, text: str) -> None:
         """Say something in the bottom line for a while."""
@@ -56,3 +71,45 @@ class Takes(App[None]):
             self.say(f"{target} is there already; name another file")
         except (OSError, RuntimeError) as error:
             self.say(f"cannot write {target}: {reason_of(error)}")
+
+    def export_capture(self, path: str, *, redact: bool) -> None:
+        """Write all that this node says into one archive, as `gpu-triage collect` does, while the screens go on."""
+        if self.source.period is None:
+            self.say("this is not the node itself; what it shows was read from files that can be copied")
+            return
+        if self._collecting is not None:
+            self.say("a capture is being written already")
+            return
+        words = ["collect", *(["--redact"] if redact else []), "-o", str(Path(path or ".").expanduser())]
+        try:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "triage", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+        except OSError as error:
+            self.say(f"the capture cannot be started: {reason_of(error)}")
+            return
+        self._collecting = child
+        self.say("writing a capture of this node ...")
+
+        def wait() -> None:
+            wrote, said = (text.strip().splitlines() for text in child.communicate())
+            why = said[-1] if said else f"exit code {child.returncode}"
+            self.post_message(Collected(f"wrote {wrote[-1]}" if wrote else f"no capture: {why}"))
+
+        threading.Thread(target=wait, name="collect", daemon=True).start()
+
+    def on_collected(self, message: Collected) -> None:
+        """Say what became of the capture."""
+        self._collecting = None
+        self.say(message.says)
+
+    def stop_collecting(self) -> None:
+        """End a capture that is being written; what is not whole does not appear."""
+        if self._collecting is not None:
+            self._collecting.terminate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -514,6 +515,32 @@ def test_the_node_exports_the_report_as_it_came(drive: Drive, tmp_path: Path) ->
     drive(story)
 
     assert samples.REPORT == json.loads((tmp_path / "all.json").read_text())
+
+
+def test_a_capture_of_the_node_is_written_while_the_screens_go_on(drive: Drive, tmp_path: Path) -> None:
+    async def story(app: TriageApp, pilot: Pilot[None]) -> None:
+        await pilot.press("colon")
+        await type_in(pilot, f"export redacted {tmp_path}/node.tar.gz")
+        await until(app, pilot, lambda: "writing a capture" in app.said)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "incident gpu-off-bus" in text_of(app)
+        await until(app, pilot, lambda: app.said.startswith("wrote"))
+
+    drive(story)
+
+    with tarfile.open(tmp_path / "node.tar.gz") as archive:
+        assert any(name.endswith("manifest.json") for name in archive.getnames())
+
+
+def test_what_was_read_from_files_is_no_node_to_capture(drive: Drive, tmp_path: Path) -> None:
+    async def story(app: TriageApp, pilot: Pilot[None]) -> None:
+        app.command("export capture node.tar.gz")
+        assert "this is not the node itself" in app.said
+
+    drive(story, source=samples.Fixed(samples.snapshot(), period=None))
+
+    assert not (tmp_path / "node.tar.gz").exists()
 
 
 def test_a_filter_hides_rows_and_its_mistakes_are_pointed_at(drive: Drive) -> None:

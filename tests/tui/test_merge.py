@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tui import samples
-from tui.merge import WINDOW, Merged, merged
+from tui.merge import WINDOW, Clock, Merged, merged
 from tui.source import LogText
 
 
@@ -37,7 +37,7 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[LogText, ...]
 
 
 def at(logs: tuple[LogText, ...], moment: float | None) -> tuple[Merged, list[str]]:
-    found = merged(logs, moment, samples.NOW, never)
+    found = merged(logs, moment, Clock(samples.NOW), never)
     assert found is not None
     text = Path(found.log.path).read_text().splitlines()
     assert 0o600 == os.stat(found.log.path).st_mode & 0o777
@@ -76,4 +76,25 @@ def test_without_a_moment_it_is_the_end_of_the_newest(logs: tuple[LogText, ...])
 
 
 def test_logs_without_a_clock_cannot_be_put_in_order(logs: tuple[LogText, ...]) -> None:
-    assert merged(logs[2:3], None, samples.NOW, never) is None
+    assert merged(logs[2:3], None, Clock(samples.NOW), never) is None
+
+
+def test_lines_that_name_no_zone_are_in_that_which_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site's syslog in its own zone stands beside a log in UTC at the moment it was written."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "local").write_text("Aug 22 16:02:31 gpu-0417 slurmd[1]: job ends\n")
+    (tmp_path / "utc").write_text(
+        "2026-08-22T14:02:30Z gpu-0417 kernel: before\n2026-08-22T14:02:32Z gpu-0417 kernel: after\n"
+    )
+    logs = (LogText("local", str(tmp_path / "local")), LogText("utc", str(tmp_path / "utc")))
+
+    found = merged(logs, samples.SWEPT, Clock(samples.NOW, 7200.0), never)
+
+    assert found is not None
+    assert [
+        "2026-08-22T14:02:30.000Z kernel: before",
+        "2026-08-22T14:02:31.000Z slurmd: job ends",
+        "2026-08-22T14:02:32.000Z kernel: after",
+    ] == Path(found.log.path).read_text().splitlines()

@@ -16,8 +16,11 @@ from pathlib import Path
 import pytest
 
 from probes.model import Entity, LogRecord, Missing, Reading
+from probes.moment import moment
+from tests.triage.history import sweeps
 from tests.tui import samples
 from triage.cli.exits import Refused
+from triage.history.store import FILE
 from tui import sources
 from tui.source import Failed, LogText, Snapshot
 from tui.sources import LogSource, NodeSource, ReportSource, is_report, read_reports
@@ -251,3 +254,22 @@ def test_a_stored_report_opens_its_logs_where_they_are_here(
     assert isinstance(told, Snapshot)
     assert (LogText(str(log), str(log)),) == told.logs
     assert (samples.SWEPT, (1, 1)) == (told.at, source.position)
+
+
+def test_this_nodes_history_is_asked_and_left_as_it_is(
+    tmp_path: Path, events: tuple[threading.Event, threading.Event]
+) -> None:
+    """An incident that only the history knows is shown here as `gpu-triage check` shows it."""
+    state = tmp_path / "state"
+    now = moment()
+    before = now._replace(at=now.at - 600.0, monotonic=max(0.0, now.monotonic - 600.0))
+    with sweeps.open_memory(state, before) as memory:
+        old = sweeps.incident(None, witness=sweeps.counter(1, "gpu.ecc.uncorrected.volatile"))
+        sweeps.sweep(memory, before, incidents=[old])
+    kept = (state / FILE).read_bytes()
+
+    told = next(NodeSource(tmp_path, state=state).snapshots(*events))
+
+    assert isinstance(told, Snapshot), told
+    assert old.fingerprint in {incident["fingerprint"] for incident in told.report["incidents"]}
+    assert kept == (state / FILE).read_bytes()

@@ -154,8 +154,13 @@ def _serve(words: list[str], port: int) -> int:
 
 def source(args: argparse.Namespace, folder: Path) -> Any:
     """Return what the screens are to show: a recording, a report, logs or this node."""
-    from tui.sources import NODE_PERIOD, LogSource, NodeSource, ReportSource, is_report, rule_words
+    from tui.sources import NODE_PERIOD, LogSource, NodeSource, ReportSource, is_fleet_report, is_report, rule_words
 
+    if len(args.files) == 1 and is_fleet_report(args.files[0]):
+        from tui.fleet.recorded import FleetReportSource
+        from tui.sources import read_reports
+
+        return FleetReportSource(args.files[0], read_reports(args.files[0], "fleet-report")[-1], folder)
     recording = args.replay or (args.files[0] if len(args.files) == 1 and is_report(args.files[0]) else None)
     if recording is not None:
         recorded = ReportSource(recording)

@@ -55,6 +55,7 @@ class FleetSource:
         zone = [f"--timezone={timezone}"] if timezone else []
         self._common = [*rules, *zone, *([] if now is None else [f"--now={now}"])]
         self._more = [] if inventory is None else [f"--inventory={inventory}"]
+        self.zone = timezone
         self.until = until
         """Captures taken later than this (UTC epoch seconds) are left out, as if it were then; None is now."""
 

@@ -119,6 +119,8 @@ class FleetScreen(TriageScreen):
         lines: list[Line] = [tuple(spans)]
         if app.failed:
             lines += wrap([("unknown strong", f" reading again failed: {app.failed}")], width, self.look, 2, most=2)
+        for notice in picture.notices[:2]:
+            lines += wrap([("unknown", f" {notice}")], width, self.look, 2, most=1)
         return lines
 
     def _map(self, width: int, height: int) -> list[Line]:

@@ -185,6 +185,8 @@ class IncidentScreen(TriageScreen):
             told = people.dispute(incident.raw, rest if first in known and rest else words,
                                   first if first in known else None)  # fmt: skip
         self._told_of = "", []
+        if self.triage.is_live:
+            self.triage.ask_again()  # its state is now another
         self.show()
         self.triage.say(told)
 

@@ -15,7 +15,7 @@ from tui.facts import Incident
 from tui.loghits import Hits
 from tui.loglines import Search, decoded, search_for
 from tui.marks import evidence_at, marks_of
-from tui.merge import Merged, merged, wall
+from tui.merge import Clock, Merged, merged, wall
 from tui.screens.logwork import LogWork
 from tui.source import LogText
 from tui.text import Line, Span, clean, wrap
@@ -314,7 +314,7 @@ class LogScreen(LogWork):
         if len(self.logs) < 2:
             self.triage.say("there is no other log to put beside it")
             return
-        hint = self.triage.now()
+        hint = Clock(self.triage.now(), self.triage.zone)
         here = wall(self.view.text(self.view.number), hint) if self.view.file is not None else None
         if here is None and self.incident is not None:
             here = self.incident.opened_at
