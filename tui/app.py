@@ -113,7 +113,6 @@ class TriageApp(Past, Takes):
         self.now = now
         self.people = people
         self.trend = Trend()
-        self.may_write = people is not None and people.refusal() is None
         self.facts: Facts | None = None
         self.snapshot: Snapshot | None = None
         self.failed = ""

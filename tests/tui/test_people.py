@@ -63,7 +63,7 @@ async def answer(app: TriageApp, pilot: Pilot[None], key: str, text: str, told: 
 
 def test_an_acknowledgement_with_its_reason_is_in_the_history(state: Path) -> None:
     async def story(app: TriageApp, pilot: Pilot[None]) -> None:
-        assert "NOTES" in text_of(app).splitlines()[0]
+        assert "READ-ONLY" in text_of(app).splitlines()[0]  # the node is; its history is not
         await answer(app, pilot, "a", "ticket 4711", "acknowledged: it no longer counts")
         assert any("ticket 4711" in line for line in text_of(app).splitlines()[:-1])
 

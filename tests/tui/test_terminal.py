@@ -105,9 +105,9 @@ def test_from_the_log_to_the_evidence_its_line_the_rule_a_copy_and_out(
     """The story of a night: what broke, why, which line says so, which rule, what to do; and all without colour."""
     window = terminal(NO_COLOR="1")
     window.type(program(str(LOG)))
-    window.sees("CRITICAL", "NOTES", "? help")
+    window.sees("CRITICAL", "READ-ONLY", "? help")
     window.press("Enter")
-    window.sees("HARDWARE, very likely", "could not check", "incident gpu-off-bus")
+    window.sees("HARDWARE, very likely", "could not check", "incident gpu-off-b")
     window.press("j", "j", "Enter")
     window.sees("log", "whole line", "PCIe Bus Error: severity=Corrected")
     window.press("r")

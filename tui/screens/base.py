@@ -115,8 +115,7 @@ class TriageScreen(Screen[None]):
     def _title(self, width: int, height: int) -> list[Line]:
         app = self.triage
         crumbs = [each.crumb for each in app.screen_stack if isinstance(each, TriageScreen) and each.crumb]
-        # The node is never written to; what people say of incidents is, where there is a history to write it in.
-        right = [*app.age_words(width), ("strong", "  NOTES " if app.may_write else "  READ-ONLY ")]
+        right = [*app.age_words(width), ("strong", "  READ-ONLY ")]
         room = width - width_of(right) - 1
         # Where one is matters more than the name of the program; the last screen matters most.
         shapes = (
