@@ -21,6 +21,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.message import Message
+from textual.widgets import Input
 
 from probes.model import Reading
 from triage.render.safe import safe
@@ -33,7 +34,7 @@ from tui.keys import keys_of
 from tui.look import THEMES, Look
 from tui.past import Past
 from tui.people import People
-from tui.screens.base import TriageScreen
+from tui.screens.base import ASKING, TriageScreen
 from tui.screens.changes import Seen, of_picture
 from tui.screens.help import HelpScreen
 from tui.screens.node import NodeScreen
@@ -81,7 +82,7 @@ class TriageApp(Past, Takes):
     COMMANDS: ClassVar = {lambda: commands.Palette}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "keys", "help", id="app.help"),
-        Binding("colon", "prompt", "command", id="app.command"),
+        Binding("colon", "prompt", "command", id="app.command", priority=True),
         Binding("p", "pause", "pause", id="app.pause", show=False),
         Binding("R", "again", "sweep now", id="app.again", show=False),
         Binding("less_than_sign", "replay(-1)", "report before", id="app.replay-back", show=False),
@@ -303,6 +304,10 @@ class TriageApp(Past, Takes):
         self._said_until = time.monotonic() + SAID
         if self.front is not None:
             self.front.tick()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Let `:` be a letter where something is being typed already."""
+        return not (action in ASKING and isinstance(self.focused, Input)) and super().check_action(action, parameters)
 
     def action_keys(self) -> None:
         """Show the keys of this screen."""

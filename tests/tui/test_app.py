@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual import events
 from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -483,6 +484,20 @@ def test_a_copy_goes_to_the_terminal_and_into_a_private_file(drive: Drive, tmp_p
     (path,) = tmp_path.glob("gpu-triage-*/copied.txt")
     assert f"{command}\n" == path.read_text()
     assert 0o600 == path.stat().st_mode & 0o777
+
+
+def test_keys_that_are_typed_faster_than_they_are_read_are_in_the_prompt_in_order(drive: Drive) -> None:
+    """A pasted command, or a hand that is faster than the line: the letters after `:` are no keys any more."""
+
+    async def story(app: TriageApp, pilot: Pilot[None]) -> None:
+        for key in ("colon", *"export", "space", *"a:b/c&d"):
+            name = {":": "colon", "/": "slash", "&": "ampersand"}.get(key, key)
+            character = {"colon": ":", "space": " "}.get(key, key)
+            app.post_message(events.Key(name, character))
+        await until(app, pilot, lambda: app.screen.query_one(Input).value == "export a:b/c&d")
+        assert "node" in text_of(app).splitlines()[0]
+
+    drive(story)
 
 
 def test_an_export_asks_where_to_and_spares_what_is_there(drive: Drive, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_from_the_log_to_the_evidence_its_line_the_rule_a_copy_and_out(
     window.type(program(str(LOG)))
     window.sees("CRITICAL", "READ-ONLY", "? help")
     window.press("Enter")
-    window.sees("HARDWARE, very likely", "could not check", "incident gpu-off-b")
+    window.sees("HARDWARE, very likely", "could not check", "incident gpu-off-bus")
     window.press("j", "j", "Enter")
     window.sees("log", "whole line", "PCIe Bus Error: severity=Corrected")
     window.press("r")

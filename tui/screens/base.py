@@ -14,7 +14,7 @@ from textual.widgets import Input
 from tui.filters import FilterError
 from tui.keys import key_line, keys_of
 from tui.look import Look
-from tui.text import Line, both, clean, width_of
+from tui.text import Line, both, clean, clipped, width_of
 from tui.widgets.banner import Banner
 from tui.widgets.table import Table
 
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 SMALLEST = (80, 24)
 """Columns and lines that every screen is made for."""
+
+
+ASKING = frozenset({"prompt", "filter", "find", "narrow"})
+"""Actions of the keys that open the prompt; while it is open they are letters in it."""
+LEAST_NAME = 12
+"""Columns that the name of what is looked at keeps, however long the way to this screen is."""
 
 
 class Prompt(Horizontal):
@@ -90,7 +96,7 @@ class TriageScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Let keys do nothing while there is nothing yet for them to act on."""
-        return self.ready
+        return self.ready and not (action in ASKING and isinstance(self.focused, Input))
 
     def on_mount(self) -> None:
         """Draw what there is."""
@@ -131,6 +137,10 @@ class TriageScreen(Screen[None]):
             ]
             if width_of(left) <= room:
                 break
+        else:
+            trail = left[2:]
+            name = clipped(app.title_of_source, max(LEAST_NAME, room - width_of(trail) - 1), self.look)
+            left = [("", " "), ("strong", name), *trail]
         return [both(left, right, width, self.look)]
 
     def _keys(self, width: int, height: int) -> list[Line]:
@@ -173,14 +183,14 @@ class TriageScreen(Screen[None]):
             self._before = self.focused
         typed.value = text
         typed.cursor_position = len(text)
-        typed.focus()
+        self.set_focus(typed)  # at once: the next key may be waiting already
 
     def _close_prompt(self) -> None:
         prompt = self.query_one("#prompt", Prompt)
         prompt.display = False
         self.query_one("#keys").display = True
         if self._before is not None:
-            self._before.focus()
+            self.set_focus(self._before)
 
     def on_key(self, event: object) -> None:
         """Let Esc close the prompt."""
@@ -215,5 +225,5 @@ class TriageScreen(Screen[None]):
         """Ask for a filter, with the present one to change."""
         table = self.focused if isinstance(self.focused, Table) else next(iter(self.query(Table)), None)
         if table is not None:
-            table.focus()
+            self.set_focus(table)
             self.ask("/", table.asked)

@@ -41,7 +41,7 @@ class ChangesScreen(TriageScreen):
     """Lists the changes, the latest first."""
 
     crumb = "changes"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("slash", "filter", "filter", id="table.filter")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("slash", "filter", "filter", id="table.filter", priority=True)]
 
     def body(self) -> ComposeResult:
         """Make the list."""
@@ -64,9 +64,8 @@ class ChangesScreen(TriageScreen):
         self.query_one("#detail").refresh(layout=True)
 
     def _whole(self, width: int, height: int) -> list[Line]:
-        chosen = next(
-            (each for each in self.triage.changes if _key(each) == self.query_one("#changes", Table).key), None
-        )
+        key = self.query_one("#changes", Table).key if self.ready else None
+        chosen = next((each for each in self.triage.changes if _key(each) == key), None)
         if chosen is None:
             return []
         return wrap([("", f" {chosen.says}"), ("", f" on {chosen.where}" if chosen.where else "")], width, self.look, 1)

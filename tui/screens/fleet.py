@@ -37,7 +37,7 @@ class FleetScreen(TriageScreen):
 
     crumb = "fleet"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "filter", id="table.filter"),
+        Binding("slash", "filter", "filter", id="table.filter", priority=True),
         Binding("n", "nodes", "nodes", id="fleet.nodes"),
         Binding("i", "groups", "incidents", id="fleet.incidents", show=False),
         Binding("a", "everything", "all", id="fleet.all"),

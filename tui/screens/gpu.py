@@ -46,7 +46,7 @@ class GpuScreen(TriageScreen):
     """Shows the GPU with one key (its PCI address, where it has one)."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "filter", id="table.filter"),
+        Binding("slash", "filter", "filter", id="table.filter", priority=True),
         Binding("left_square_bracket", "other(-1)", "GPU before", id="gpu.previous", show=False),
         Binding("right_square_bracket", "other(1)", "next GPU", id="gpu.next"),
     ]

@@ -33,10 +33,10 @@ class LogScreen(LogWork):
     """Shows one log after another; `logs` are those that can be chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "find", "find", id="log.find"),
+        Binding("slash", "find", "find", id="log.find", priority=True),
         Binding("n", "again(True)", "next", id="log.next-hit"),
         Binding("N", "again(False)", "hit before", id="log.previous-hit", show=False),
-        Binding("ampersand", "narrow", "filter", id="log.filter"),
+        Binding("ampersand", "narrow", "filter", id="log.filter", priority=True),
         Binding("right_square_bracket", "signal(True)", "signal", id="log.next-signal"),
         Binding("left_square_bracket", "signal(False)", "signal before", id="log.previous-signal", show=False),
         Binding("x", "xid(True)", "Xid", id="log.next-xid"),

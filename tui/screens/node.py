@@ -73,7 +73,7 @@ class NodeScreen(TriageScreen):
 
     crumb = "node"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "filter", id="table.filter"),
+        Binding("slash", "filter", "filter", id="table.filter", priority=True),
         Binding("l", "log", "log", id="node.log"),
         Binding("r", "rules", "rules", id="node.rules"),
         Binding("c", "changes", "changes", id="node.changes", show=False),

@@ -35,7 +35,7 @@ class RulesScreen(TriageScreen):
     """Shows all rules, the cursor on the one that was asked for, its text at the item that was."""
 
     crumb = "rules"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("slash", "filter", "filter", id="table.filter")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("slash", "filter", "filter", id="table.filter", priority=True)]
 
     def __init__(self, rule: str | None = None, item: str | None = None) -> None:
         super().__init__()

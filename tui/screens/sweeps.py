@@ -36,7 +36,7 @@ class SweepsScreen(TriageScreen):
     """Shows the sweeps, and of the one under the cursor what it told."""
 
     crumb = "sweeps"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("slash", "filter", "filter", id="table.filter")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("slash", "filter", "filter", id="table.filter", priority=True)]
 
     def __init__(self) -> None:
         super().__init__()
