@@ -224,9 +224,9 @@ class TriageApp(Past, Takes):
 
     @property
     def front(self) -> TriageScreen | None:
-        """The screen in front; None before its widgets are there, and after the last one has gone."""
+        """The screen in front; None before its widgets are there, and once they are being taken down."""
         screen = self.screen_stack[-1] if self.screen_stack else None
-        return screen if isinstance(screen, TriageScreen) and screen.ready else None
+        return screen if isinstance(screen, TriageScreen) and screen.ready and screen.query("#title") else None
 
     @property
     def readings(self) -> tuple[Reading, ...]:
