@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.tui.conftest import text_of, until
 from tui.app import Arrived, TriageApp
 from tui.facts import facts
 from tui.look import Look
+from tui.people import People
 from tui.screens.gpu import GpuScreen
 from tui.trend import Trend, remembered, spark
 
@@ -86,3 +88,27 @@ def test_the_screen_of_a_gpu_shows_the_course_of_the_reading_under_the_cursor(
         assert "#-#_" in text_of(app)
 
     drive(story)
+
+
+def test_a_gpu_stands_beside_its_own_seven_days(tmp_path: Path) -> None:
+    began = samples.SWEPT - sweeps.START
+    gpu = samples.entity(2)
+    with sweeps.open_memory(tmp_path / "s") as memory:
+        for hour, replays, lanes in ((-72, 3, 16), (-48, 8, 8), (-24, 9, 16)):
+            read = [sweeps.counter(replays, gpu=gpu), Reading(gpu, "gpu.pcie.width", lanes, "count", 0.0)]
+            sweeps.sweep(memory, sweeps.at(began + hour * 3600.0), readings=read)
+    app = TriageApp(samples.Fixed(samples.snapshot()), ASCII, samples.rulebook, now=lambda: samples.NOW,
+                    people=People(tmp_path / "s"))  # fmt: skip
+
+    async def play() -> None:
+        async with app.run_test(size=(200, 50)) as pilot:
+            await until(app, pilot, lambda: app.facts is not None)
+            app.open_gpu("2")
+            await until(app, pilot, lambda: "ITS 7 DAYS" in text_of(app))
+            lines = text_of(app).splitlines()
+            (replays,) = [line for line in lines if "pcie.replays" in line]
+            (lanes,) = [line for line in lines if "pcie.width " in line]
+            assert "+6" in replays
+            assert 2 == lanes.count("8 to 16")  # its own past, and its peers
+
+    asyncio.run(asyncio.wait_for(play(), 30))

@@ -272,6 +272,20 @@ def test_a_copy_is_text_that_slurm_understands(drive: Callable[..., TriageApp]) 
     drive(story)
 
 
+def test_a_gpu_stands_beside_those_of_its_model_in_the_fleet(drive: Callable[..., TriageApp]) -> None:
+    """Fleet, peers and limit in one line: 55 C to 62 C is what nine tenths of 960 boards have."""
+
+    async def story(app: TriageApp, pilot: Pilot[None]) -> None:
+        app.open_node("gpu-0004")
+        await until(app, pilot, lambda: bool(app.readings))
+        app.open_gpu("7")
+        await until(app, pilot, lambda: "FLEET, 90 %" in text_of(app))
+        (line,) = [line for line in text_of(app).splitlines() if "temperature " in line and "course" not in line]
+        assert ["62", "C", "55", "C", "to", "61", "C", "-", "55", "C", "to", "62", "C"] == line.split()[1:14]
+
+    drive(story, (200, 50))
+
+
 def test_a_node_that_is_not_there_is_said(drive: Callable[..., TriageApp]) -> None:
     async def story(app: TriageApp, pilot: Pilot[None]) -> None:
         app.command("node nobody")
