@@ -48,6 +48,8 @@ def main(words: Sequence[str]) -> None:
     if args.parent is not None:
         threading.Thread(target=_end_with, args=(args.parent,), daemon=True).start()
     now = time.time() if args.now is None else args.now
+    if args.what != "node":
+        os.nice(10)  # minutes of computing must not hold up a key where there are few processors
     try:
         if args.what == "fleet":
             from tui.fleet import sweep
