@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import ClassVar
 
@@ -101,6 +101,7 @@ class TriageApp(Past, Takes):
         now: Callable[[], float] = time.time,
         threads: bool = True,
         people: People | None = None,
+        keymap: Mapping[str, str] | None = None,
     ) -> None:
         # Textual looks at NO_COLOR when it starts, and counts it even where it is empty.
         if look.theme == "plain":
@@ -109,6 +110,7 @@ class TriageApp(Past, Takes):
             os.environ.pop("NO_COLOR", None)
         super().__init__(ansi_color=True)
         self.animation_level = "none"
+        self.set_keymap(dict(keymap or {}))
         self.source = source
         self.look = look
         self.now = now
@@ -383,13 +385,19 @@ class TriageApp(Past, Takes):
         self._close_messages_no_wait()
 
 
-def run(source: Source, look: Look, load: Rulebooks, people: People | None = None) -> None:
+def run(
+    source: Source,
+    look: Look,
+    load: Rulebooks,
+    people: People | None = None,
+    keymap: Mapping[str, str] | None = None,
+) -> None:
     """Open the screens and return when they are left.
 
     Raises:
         Exception: what went wrong in them, if anything did; the terminal is as it was before.
     """
-    app = TriageApp(source, look, load, people=people)
+    app = TriageApp(source, look, load, people=people, keymap=keymap)
 
     async def until_left() -> None:
         loop = asyncio.get_running_loop()

@@ -486,6 +486,27 @@ def test_a_copy_goes_to_the_terminal_and_into_a_private_file(drive: Drive, tmp_p
     assert 0o600 == path.stat().st_mode & 0o777
 
 
+def test_other_keys_can_be_given_to_actions_and_the_help_names_both() -> None:
+    app = TriageApp(samples.Fixed(samples.snapshot()), Look("plain", True), samples.rulebook,
+                    now=lambda: samples.NOW, keymap={"node.rules": "ctrl+n,f2", "app.command": "!"})  # fmt: skip
+
+    async def play() -> None:
+        async with app.run_test(size=(120, 40)) as pilot:
+            await until(app, pilot, lambda: app.facts is not None)
+            await pilot.press("r")
+            await pilot.pause()
+            assert "> rules" not in text_of(app)
+            await pilot.press("question_mark")
+            await until(app, pilot, lambda: "keys of: node" in text_of(app))
+            assert ["Ctrl+n", "f2", "rules", "node.rules"] in [line.split() for line in text_of(app).splitlines()]
+            await pilot.press("escape", "f2")
+            await until(app, pilot, lambda: "> rules" in text_of(app))
+            await pilot.press("exclamation_mark", *"quit")
+            await until(app, pilot, lambda: app.screen.query_one(Input).value == "quit")
+
+    asyncio.run(asyncio.wait_for(play(), 30))
+
+
 def test_keys_that_are_typed_faster_than_they_are_read_are_in_the_prompt_in_order(drive: Drive) -> None:
     """A pasted command, or a hand that is faster than the line: the letters after `:` are no keys any more."""
 

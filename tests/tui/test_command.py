@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -147,3 +148,17 @@ def test_a_locale_without_utf8_gets_ascii() -> None:
         ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environ | {"LC_ALL": locale},
                              capture_output=True, text=True, check=True)  # fmt: skip
         assert expected == ran.stdout.strip()
+
+
+def test_keys_of_the_config_are_checked_before_the_screen_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.yaml"
+    monkeypatch.setenv("GPU_TRIAGE_CONFIG", str(path))
+    path.write_text('tui:\n  keymap: {incident.rule: R, app.pause: "ctrl+n f2", log.find: ","}\n')
+    assert {"incident.rule": "R", "app.pause": "ctrl+n,f2", "log.find": "comma"} == tui.keys()
+    for wrong, told in (("incident.rle: R", "no action 'incident.rle'; did you mean 'incident.rule'"),
+                        ("app.pause: control-n", "'control-n' is no key")):  # fmt: skip
+        path.write_text(f"tui:\n  keymap: {{{wrong}}}\n")
+        with pytest.raises(Refused, match=re.escape(told)):
+            tui.keys()

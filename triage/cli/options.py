@@ -6,10 +6,12 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from triage.cli import settings
 from triage.cli.exits import Refused
 from triage.cli.output import columns, is_terminal, write
 from triage.render.color import CHOICES, colored, plain, wants_color
@@ -34,6 +36,13 @@ class Parser(argparse.ArgumentParser):
             formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=columns() - 2),
             allow_abbrev=False,
         )
+        self._verb = verb.partition(" ")[0]
+
+    def parse_args(self, words: Sequence[str], namespace: None = None) -> argparse.Namespace:  # type: ignore[override]
+        """Parse the words; what they do not say is as config files and the environment set it."""
+        if not {"-h", "--help"} & set(words):  # help stays readable whatever is wrong with a file
+            settings.apply(self, self._verb, os.environ)
+        return super().parse_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting, so that `check` can keep its own contract."""

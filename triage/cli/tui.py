@@ -54,6 +54,9 @@ gpu-triage check --format json > report.json; gpu-triage tui report.json
         "--refresh", type=deadline, metavar="SECONDS", help="sweep this node so often (default: 15; at least 1 between)"
     )
     parsed.add_argument("--color", choices=CHOICES, default="auto", help="colour (default: unless NO_COLOR is set)")
+    parsed.add_argument(
+        "--theme", default="sixteen", metavar="NAME", help="colours: sixteen, safe (no red beside green) or plain"
+    )
     parsed.add_argument("--ascii", action="store_true", help="draw nothing beyond ASCII")
     add_history(parsed)
     add_rules(parsed)
@@ -97,8 +100,30 @@ def main(words: Sequence[str]) -> int:
     load_rulebook(args.rules, overlays(args), whole=True)
     with TemporaryDirectory(prefix="gpu-triage-") as folder:
         rules = lambda: load_rulebook(args.rules, overlays(args), whole=True)  # noqa: E731
-        run(source(args, Path(folder)), look(args), rules, people(args))
+        run(source(args, Path(folder)), look(args), rules, people(args), keys())
     return DONE
+
+
+def keys() -> dict[str, str]:
+    """Return which keys are set for which actions.
+
+    Raises:
+        Refused: if there is no such action, or no such key.
+    """
+    from triage.cli.settings import keymap
+    from triage.rulebook.problems import did_you_mean, shown
+    from tui.keymap import actions, key_named
+
+    known = actions()
+    found = {}
+    for action, setting in keymap(os.environ).items():
+        if action not in known:
+            raise Refused(f"{setting.origin}: no action {shown(action)}{did_you_mean(action, known)}; ? names them")
+        try:
+            found[action] = ",".join(key_named(each.strip()) for each in str(setting.value).split(" "))
+        except ValueError as error:
+            raise Refused(f"{setting.origin}: {error}") from None
+    return found
 
 
 def people(args: argparse.Namespace) -> Any:
@@ -192,8 +217,7 @@ def look(args: argparse.Namespace) -> Any:
     """Return how the screens are drawn: in colour or not, in ASCII if so asked or if the locale knows no more."""
     from tui.look import THEMES, Look, speaks_utf8
 
-    theme = os.environ.get("GPU_TRIAGE_THEME", "sixteen")
-    if theme not in THEMES:
-        raise Refused(f"GPU_TRIAGE_THEME={theme}: no such theme; one of {', '.join(THEMES)}")
+    if args.theme not in THEMES:
+        raise Refused(f"no theme '{args.theme}'; one of {', '.join(THEMES)}")
     colored = wants_color(args.color, os.environ, is_terminal=True)
-    return Look(theme if colored else "plain", args.ascii or not speaks_utf8())
+    return Look(args.theme if colored else "plain", args.ascii or not speaks_utf8())

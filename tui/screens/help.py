@@ -35,6 +35,10 @@ FILTER = (
 )
 
 
+WORDS = 22
+"""Columns that what a key does takes at most."""
+
+
 class HelpScreen(TriageScreen):
     """Shows keys, commands and signs."""
 
@@ -65,7 +69,10 @@ class HelpScreen(TriageScreen):
 
 def help_rows(keys: Sequence[Key], about: str, width: int, look: Look) -> list[PageRow]:
     """Return the help of a screen as a page."""
-    rows = section(f"keys of: {about}", _pairs(((" ".join(k.keys), k.says) for k in keys), width, look), width, look)
+    listed = _pairs(((" ".join(key.keys), f"{key.says:<{WORDS}} {key.id}") for key in keys), width, look)
+    rows = section(
+        f"keys of: {about}", listed, width, look, "the last column names the action, for keymap: in the config"
+    )
     rows += section("commands, after :", _pairs(((c.usage, c.says) for c in COMMANDS), width, look), width, look)
     rows += section("filters of tables, after /", _pairs(FILTER, width, look), width, look)
     return rows + section("signs", _pairs(SIGNS, width, look), width, look)
