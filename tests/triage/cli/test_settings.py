@@ -77,9 +77,9 @@ def test_flags_lists_and_numbers_are_set_as_the_option_takes_them(home: Path) ->
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("timzone: UTC\n", "config.yaml:1:1: no setting 'timzone'; did you mean 'timezone'?"),
-        ("tui:\n  thme: safe\n", "config.yaml:2:3: no setting 'thme'; did you mean 'theme'?"),
-        ("chek:\n  deadline: 3\n", "no setting 'chek'; did you mean 'check'?"),
+        ("timezones: UTC\n", "config.yaml:1:1: no setting 'timezones'; did you mean 'timezone'?"),
+        ("tui:\n  themes: safe\n", "config.yaml:2:3: no setting 'themes'; did you mean 'theme'?"),
+        ("checks:\n  deadline: 3\n", "no setting 'checks'; did you mean 'check'?"),
         ("apply: true\n", "no setting 'apply'"),  # what acts is asked for each time
         ("timezone: mars\n", "config.yaml:1:11: timezone: 'mars' is not a zone"),
         ("timezone: [UTC]\n", "timezone is one value"),
