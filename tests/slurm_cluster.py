@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -37,10 +37,13 @@ def need() -> None:
 
 
 class SlurmCluster:
-    """`with SlurmCluster(folder, 4) as slurm:` has nodes g1 to g4, the first half in partition `left`, all in `all`."""
+    """`with SlurmCluster(folder, 4) as slurm:` has nodes g1 to g4, the first half in partition `left`, all in `all`.
 
-    def __init__(self, folder: Path, nodes: int) -> None:
-        self.folder, self.nodes = folder, nodes
+    `more` are further lines of its configuration.
+    """
+
+    def __init__(self, folder: Path, nodes: int, more: Sequence[str] = ()) -> None:
+        self.folder, self.nodes, self.more = folder, nodes, tuple(more)
         self._processes: list[subprocess.Popen[bytes]] = []
         self._munge: subprocess.Popen[bytes] | None = None
 
@@ -103,6 +106,7 @@ class SlurmCluster:
             "SlurmdParameters=config_overrides",
             "ReturnToService=1",
             "KillWait=2",
+            *self.more,
         ]
         host = socket.gethostname()
         lines += [

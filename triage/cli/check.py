@@ -57,17 +57,21 @@ gpu-triage check --format prometheus --output /var/lib/prometheus/node-exporter/
         """
 0 ok   1 warning   2 critical   3 unknown (also bad arguments, this help, and no NVIDIA driver)
 with --format npd: 0 ok   1 warning or critical   2 unknown
+with --format slurm the reason for which the node should be drained is printed, if there is one
 """,
     )
     parsed.add_argument(
         "--deadline", type=deadline, default=20.0, metavar="SECONDS", help="answer within this time (default: 20)"
     )
-    add_output(parsed, ("text", "json", "ndjson", "prometheus", "nagios", "checkmk", "npd"))
+    add_output(parsed, ("text", "json", "ndjson", "prometheus", "nagios", "checkmk", "npd", "slurm"))
     parsed.add_argument(
         "--output", type=Path, metavar="FILE", help="write to FILE, in one step, and nothing to standard output"
     )
     parsed.add_argument(
         "--quiet", action="store_true", help="for cron: print nothing if all is well, and never run twice at once"
+    )
+    parsed.add_argument(
+        "--seen-since", metavar="TIME", help="with --format slurm, what was seen since then: @EPOCH, 03:10, 2h (ago)"
     )
     add_rules(parsed)
     add_history(parsed)
@@ -81,14 +85,19 @@ def main(words: Sequence[str]) -> int:
     try:
         args = parser().parse_args(words)
     except Refused as refused:
-        return _refuse(refused)
+        return _refuse(refused, words)
     now = time.time() if args.now is None else args.now
     began = time.monotonic()
+    try:
+        since = _seen_since(args, now)
+    except Refused as refused:
+        return _refuse(refused, words)
     if args.quiet and not _alone(args):
-        return _refuse(Refused("another sweep is still under way; is --deadline longer than the time between two?"))
+        why = "another sweep is still under way; is --deadline longer than the time between two?"
+        return _refuse(Refused(why), words)
     report = _sweep(args, now)
     try:
-        drawn = _drawn(report, args, time.monotonic() - began)
+        drawn = _drawn(report, args, time.monotonic() - began, since)
         if args.output is None:
             if not (args.quiet and report["status"] == "ok"):
                 output.write(drawn)
@@ -97,12 +106,25 @@ def main(words: Sequence[str]) -> int:
 
             replace(args.output, drawn)
     except Refused as refused:
-        return _refuse(refused)
+        return _refuse(refused, words)
     if args.format == "npd":
         from triage.render.monitoring import npd_exit
 
         return npd_exit(report["status"])
     return CHECK[report["status"]]
+
+
+def _seen_since(args: Any, now: float) -> float | None:
+    if args.seen_since is None:
+        return None
+    from triage.window import moment
+
+    if args.format != "slurm":
+        raise Refused("--seen-since goes with --format slurm")
+    try:
+        return moment(args.seen_since, now, 0.0)
+    except ValueError as error:
+        raise Refused(f"--seen-since: {error}") from None
 
 
 def _alone(args: Any) -> bool:
@@ -172,7 +194,11 @@ def nothing_known(reason: str, *, now: float) -> dict[str, Any]:
     return reports.nothing_known(reason, now=now)
 
 
-def _drawn(report: dict[str, Any], args: Any, seconds: float) -> str:
+def _drawn(report: dict[str, Any], args: Any, seconds: float, since: float | None) -> str:
+    if args.format == "slurm":
+        from triage.render.monitoring import to_slurm
+
+        return to_slurm(report, since)
     if args.format in ("nagios", "checkmk", "npd"):
         from triage.render import monitoring
 
@@ -194,12 +220,14 @@ def _drawn(report: dict[str, Any], args: Any, seconds: float) -> str:
     return to_json(report) if args.format == "json" else to_ndjson(report)
 
 
-def _refuse(refused: Refused) -> int:
+def _refuse(refused: Refused, words: Sequence[str]) -> int:
     from contextlib import suppress
 
     from triage.render.safe import safe
 
     output.tell(refused.message)
+    if "slurm" in words:  # what stands on standard output would take the node out
+        return CHECK["unknown"]
     with suppress(Refused):
         output.write(f"GPU-TRIAGE UNKNOWN: {safe(refused.message)}\n")
     return CHECK["unknown"]

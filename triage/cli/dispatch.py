@@ -35,6 +35,9 @@ VERBS = (
     Verb("collect", "triage.cli.collect", "all evidence of this node in one archive, for explain and tui elsewhere"),
     Verb("xid", "triage.cli.xid", "what an Xid code or a pasted log line means"),
     Verb("rules", "triage.cli.rules", "list, show, lint, test and evaluate the rulebook"),
+    Verb(
+        "install", "triage.cli.install", "print units, cron lines and configuration for the programs that run this one"
+    ),
     Verb("config", "triage.cli.config", "what is set in config files and the environment, and where"),
     Verb("schema", "triage.cli.schema", "print the JSON Schema of what this program prints"),
     Verb("tui", "triage.cli.tui", "the screens, on this node, on logs or on a stored report"),

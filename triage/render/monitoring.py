@@ -1,4 +1,4 @@
-"""The report in the words of three monitors: Nagios and its kin, Checkmk's local checks, node-problem-detector."""
+"""The report in the words of monitors: Nagios and its kin, Checkmk's local checks, node-problem-detector, Slurm."""
 
 from __future__ import annotations
 
@@ -37,6 +37,20 @@ def to_npd(report: Json) -> str:
     """Return a message of at most 80 characters, what matters first."""
     message, _ = _parts(report)
     return (message if len(message) <= MOST_NPD else message[: MOST_NPD - 3] + "...") + "\n"
+
+
+def to_slurm(report: Json, since: float | None = None) -> str:
+    """Return the reason for which the node should get no more jobs, in one line; nothing if there is none.
+
+    Only incidents seen at `since` (UTC epoch seconds) or later count, if it is given; one without a time does not.
+    """
+    from triage.fleet.drain import plan
+    from triage.fleet.gather import epoch
+    from triage.fleet.slurm import MARK
+
+    seen = [each for each in report["incidents"] if since is None or (epoch(each["last_seen_at"]) or 0.0) >= since]
+    steps = plan({**report, "incidents": seen})
+    return f"{MARK} {safe(steps[0].reason, ascii_only=True)}\n" if steps else ""
 
 
 def npd_exit(status: str) -> int:
