@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from ipaddress import ip_address
+from pathlib import Path
 
 from triage.cli.exits import Refused
 from triage.cli.options import Parser, add_history, add_rules, overlays, seconds, state_directory
@@ -47,6 +48,7 @@ gpu-triage watch --listen 127.0.0.1:9401
     )
     parsed.add_argument("--kmsg", default="/dev/kmsg", help=argparse.SUPPRESS)
     parsed.add_argument("--journal", metavar="DIR", help=argparse.SUPPRESS)
+    parsed.add_argument("--pstore", type=Path, metavar="DIR", help=argparse.SUPPRESS)
     add_rules(parsed)
     add_history(parsed)
     return parsed
@@ -75,6 +77,7 @@ def main(words: Sequence[str]) -> int:
         check_rules=lambda: which(args.rules, overlays(args)),
         kmsg=args.kmsg,
         journal=("--directory", args.journal) if args.journal else (),
+        **({} if args.pstore is None else {"pstore": (args.pstore,)}),
     )
     rulebook = options.load()
     try:

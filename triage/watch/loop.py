@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from probes.follow import Follower, Gap, of_boot
+from probes.follow import Follower, Gap
 from probes.model import LogRecord
 from probes.moment import moment
 from probes.nvml_events import Event, Events
@@ -26,7 +26,7 @@ from triage.cli.exits import DONE, INTERRUPTED, Refused
 from triage.history.store import Store
 from triage.report import iso
 from triage.rulebook.model import Rulebook
-from triage.watch import telling
+from triage.watch import before, telling
 from triage.watch.clocks import Clocks
 from triage.watch.counters import Counters
 from triage.watch.judge import Judge
@@ -54,8 +54,6 @@ EVENTS_AGAIN = 60.0
 """Seconds after which NVML's events are asked for once more."""
 SOON = 10.0
 """Least seconds between two readings of the counters that lines of the log ask for."""
-CATCH_UP = 20.0
-"""Seconds that reading the journal of an earlier boot may take."""
 DRAIN = 5.0
 """Seconds that the end may take."""
 
@@ -78,6 +76,7 @@ class Options(NamedTuple):
     check_rules: Callable[[], tuple[str, ...]]
     kmsg: str
     journal: tuple[str, ...] = ()
+    pstore: tuple[Path, ...] = before.PSTORE
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -221,13 +220,14 @@ class Watch:
         """Read what an earlier boot still logged after the watch of that time had ended."""
         if self._been is None or not self._been.boot or self._been.boot == self._seen.boot:
             return
-        records = of_boot(self._been.boot, self._been.at, CATCH_UP, self._options.journal)
+        records = before.earlier(self._been, self._options.journal, self._options.pstore)
         self._judge.feed(records)
         self._judge.close_crash()
         if not records:
             self._judge.note(
                 "not-watched",
-                f"the node was rebooted, and no journal tells what the kernel logged after {iso(self._been.at)}",
+                f"the node was rebooted, and neither journal nor pstore tells what the kernel logged after"
+                f" {iso(self._been.at)}",
                 since=iso(self._been.at),
             )
 

@@ -12,6 +12,8 @@ from probes.model import LogRecord
 from tests.triage.watch import journal
 from tests.triage.watch.conftest import Packets, Start, check_lines
 from triage.history.store import open_store
+from triage.watch.before import earlier
+from triage.watch.telling import Cursor
 
 OFF_BUS = "NVRM: Xid (PCI:{pci}): 79, pid=811, name=python, GPU has fallen off the bus."
 
@@ -87,3 +89,54 @@ def test_where_the_device_may_not_be_read_the_journal_is_followed(tmp_path: Path
     assert source.readable
     assert "no such file or directory reading" in str(source.reason)
     assert not follower.readable
+
+
+PANIC = (
+    "<0>[ 5012.100000] NVRM: Xid (PCI:0000:16:00): 79, pid=811, name=python, GPU has fallen off the bus.\n"
+    "<0>[ 5012.200000] Kernel panic - not syncing: Fatal local machine check\n"
+)
+
+
+def dump(folder: Path, at: float) -> None:
+    """What efi-pstore shows of a panic: one part, whose name holds when it was written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"dmesg-efi_pstore-{(int(at) * 100 + 1) * 1000 + 1}").write_text(f"Panic#1 Part1\n{PANIC}")
+
+
+def test_what_a_crash_left_in_pstore_is_told_where_the_journal_knows_nothing_of_it(
+    start: Start, packets: Packets, tmp_path: Path
+) -> None:
+    boot, at = uuid.uuid4().hex, journal.yesterday()
+    (tmp_path / "journal").mkdir()
+    dump(tmp_path / "pstore", at + 60)
+    been_here(tmp_path / "state", boot, at)
+    packets.write("Linux version 6.18.0", level=5)
+    watch = start(
+        "--kmsg", str(packets.path), "--journal", str(tmp_path / "journal"), "--pstore", str(tmp_path / "pstore")
+    )
+
+    line = watch.wait_for(lambda line: line["kind"] == "incident" and line["rule"]["id"] == "gpu-off-bus")
+
+    assert ("resolved", "0000:16:00.0") == (line["event"], line["where"]["gpu"]["pci"])
+    assert 0 == watch.stop()
+    assert [] == watch.notices("not-watched")
+    check_lines(watch)
+
+
+def test_of_a_crash_each_line_is_told_once_and_none_that_the_watch_saw(tmp_path: Path) -> None:
+    """systemd-pstore keeps dumps for ever; those of before the cursor were told in their time."""
+    boot, at = uuid.uuid4().hex, float(int(journal.yesterday()))
+    journal.write(
+        tmp_path / "journal", boot, ["usb 1-1: new device", PANIC.splitlines()[0].partition("] ")[2]], since=at + 50
+    )
+    dump(tmp_path / "pstore" / "later", at + 60)
+    dump(tmp_path / "pstore" / "older", at - 3600)
+    seen = Cursor(boot, 40, at)
+
+    records = earlier(seen, ("--directory", str(tmp_path / "journal")), (tmp_path / "pstore", tmp_path / "none"))
+
+    assert ["usb 1-1: new device", "NVRM: Xid", "Kernel panic - not syncing: Fatal local machine check"] == [
+        record.message.partition(" (PCI")[0] for record in records
+    ]
+    assert {boot} == {record.boot for record in records}
+    assert at + 60.0 == records[-1].at
