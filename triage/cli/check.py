@@ -63,7 +63,7 @@ with --format slurm the reason for which the node should be drained is printed, 
     parsed.add_argument(
         "--deadline", type=deadline, default=20.0, metavar="SECONDS", help="answer within this time (default: 20)"
     )
-    add_output(parsed, ("text", "json", "ndjson", "prometheus", "nagios", "checkmk", "npd", "slurm"))
+    add_output(parsed, ("text", "json", "ndjson", "ecs", "prometheus", "nagios", "checkmk", "npd", "slurm"))
     parsed.add_argument(
         "--output", type=Path, metavar="FILE", help="write to FILE, in one step, and nothing to standard output"
     )
@@ -215,6 +215,10 @@ def _drawn(report: dict[str, Any], args: Any, seconds: float, since: float | Non
         # A reason that kept everything from being read is the whole status line already.
         rest = render(report, look(args), headline=False) if report["sources"] else ""
         return status_line(report, ascii_only=args.ascii) + "\n" + (f"\n{rest}" if rest else "")
+    if args.format == "ecs":
+        from triage.render.ecs import to_ecs
+
+        return to_ecs(report)
     from triage.render.machine import to_json, to_ndjson
 
     return to_json(report) if args.format == "json" else to_ndjson(report)

@@ -98,6 +98,10 @@ def drawn(report: dict[str, Any], args: Any) -> str:
         from triage.render.text import render
 
         return render(report, look(args))
+    if args.format == "ecs":
+        from triage.render.ecs import to_ecs
+
+        return to_ecs(report)
     from triage.render.machine import to_json, to_ndjson
 
     return to_json(report) if args.format == "json" else to_ndjson(report)

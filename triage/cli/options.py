@@ -57,7 +57,7 @@ def _indented(text: str) -> str:
     return "".join(f"  {line}\n" for line in text.strip().splitlines()).rstrip("\n")
 
 
-def add_output(parser: argparse.ArgumentParser, formats: tuple[str, ...] = ("text", "json", "ndjson")) -> None:
+def add_output(parser: argparse.ArgumentParser, formats: tuple[str, ...] = ("text", "json", "ndjson", "ecs")) -> None:
     """Add --format, --color and --ascii."""
     parser.add_argument("--format", choices=formats, default="text", help="form of the output (default: text)")
     parser.add_argument("--color", choices=CHOICES, default="auto", help="colour the text (default: on a terminal)")

@@ -10,6 +10,7 @@ FLEET = Path(__file__).parent / "fleet-report.v1.json"
 DOCTOR = Path(__file__).parent / "doctor.v1.json"
 INCIDENTS = Path(__file__).parent / "incidents.v1.json"
 WATCH = Path(__file__).parent / "watch.v1.json"
+ECS = Path(__file__).parent / "ecs.v1.json"
 SCHEMAS = {
     "report": REPORT,
     "xid": XID,
@@ -17,4 +18,5 @@ SCHEMAS = {
     "doctor": DOCTOR,
     "incidents": INCIDENTS,
     "watch": WATCH,
+    "ecs": ECS,
 }
