@@ -34,7 +34,8 @@ help:
 	@echo 'make bench   the benchmarks'
 	@echo 'make fuzz    every reader, guided by coverage, FUZZ_SECONDS=300 each (x86-64)'
 	@echo 'make screenshots   draw docs/images anew'
-	@echo 'make soak    kill sweeps and whole checks at random moments, KILLS=1000 each, and see that nothing is lost'
+	@echo 'make soak    kill sweeps and whole checks at random moments, KILLS=1000 each, and see that nothing is lost;'
+	@echo '             tell a watch EVENTS=2000000 lines and see that it stays as small as it was'
 	@echo 'make lock    renew the lock files (needs uv; UPGRADE=--upgrade for newer versions)'
 	@echo 'make clean   remove what make made'
 
@@ -81,9 +82,11 @@ screenshots: $(DEV)
 	$(BIN)/python docs/screenshots.py
 
 KILLS := 1000
+EVENTS := 2000000
 soak: $(DEV)
 	$(BIN)/python -m tests.soak.kill_sweeps $(KILLS)
 	$(BIN)/python -m tests.soak.kill_checks $(KILLS)
+	$(BIN)/python -m tests.soak.flat_watch $(EVENTS)
 
 # --- the virtual environment -------------------------------------------------------------------------------------
 
