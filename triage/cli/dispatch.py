@@ -38,6 +38,9 @@ VERBS = (
     Verb(
         "install", "triage.cli.install", "print units, cron lines and configuration for the programs that run this one"
     ),
+    Verb(
+        "completion", "triage.cli.completion", "print what bash, zsh or fish need to complete the words of this program"
+    ),
     Verb("config", "triage.cli.config", "what is set in config files and the environment, and where"),
     Verb("schema", "triage.cli.schema", "print the JSON Schema of what this program prints"),
     Verb("tui", "triage.cli.tui", "the screens, on this node, on logs or on a stored report"),
