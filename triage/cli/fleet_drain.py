@@ -1,4 +1,4 @@
-"""`gpu-triage fleet drain` and `resume`: take nodes out of Slurm and give them back, only when told to apply it."""
+"""`gpu-triage fleet drain` and `resume`: take nodes out and give them back, only when told to apply it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from triage.cli.reports import load_rulebook
 
 MOST_NODES = 4
 """Nodes that are taken out or given back at once, unless more are allowed."""
+NAMES = {"slurm": "Slurm", "kubectl": "Kubernetes"}
+"""Who can be told, and what a person calls it."""
 EXITS = """
 0 done, or nothing to do              2 bad arguments, or more nodes than --max-nodes: nothing was done
-3 nothing could be read, or no Slurm  4 done in part
+3 nothing could be read, or nobody to tell   4 done in part
 """
 
 
@@ -32,6 +34,7 @@ def main(words: Sequence[str]) -> int:
 gpu-triage fleet drain gpu-triage-sweep-20261126T175500Z/
 gpu-triage fleet drain gpu-triage-sweep-20261126T175500Z/ --apply --max-nodes 8
 gpu-triage fleet drain -w 'gpu[003,017]' --reason 'Xid 79' --apply
+gpu-triage fleet drain gpu-triage-sweep-20261126T175500Z/ --apply --via kubectl
 """,
         EXITS,
     )
@@ -40,7 +43,7 @@ gpu-triage fleet drain -w 'gpu[003,017]' --reason 'Xid 79' --apply
     _add_apply(parsed)
     add_report(parsed)
     args = parsed.parse_args(words)
-    from triage.fleet import drain, slurm
+    from triage.fleet import drain
     from triage.fleet.names import fold
 
     named = set(_named(args)) if args.nodes else None
@@ -59,7 +62,7 @@ gpu-triage fleet drain -w 'gpu[003,017]' --reason 'Xid 79' --apply
     if not args.apply:
         output.write("".join(f"{line}\n" for line in drain.commands(steps)))
         return DONE
-    states = _states([node for step in steps for node in step.nodes])
+    states = _states(args.via, [node for step in steps for node in step.nodes])
     away = {state.node for state in states if state.state.startswith("drain")}
     unknown = {node for step in steps for node in step.nodes} - {state.node for state in states}
     todo = [step._replace(nodes=tuple(n for n in step.nodes if n not in away | unknown)) for step in steps]
@@ -67,8 +70,8 @@ gpu-triage fleet drain -w 'gpu[003,017]' --reason 'Xid 79' --apply
     if away:
         output.tell(f"{fold(away)}: drained already; left as it is")
     if unknown:
-        output.tell(f"{fold(unknown)}: Slurm does not know it; not drained")
-    done = _carry_out([slurm.drain_command(fold(step.nodes), step.reason) for step in todo if step.nodes])
+        output.tell(f"{fold(unknown)}: {NAMES[args.via]} does not know it; not drained")
+    done = _carry_out(args.via, [words for step in todo if step.nodes for words in _drain(args.via, step)])
     return DONE if done and not unknown else PARTIAL
 
 
@@ -76,9 +79,10 @@ def resume(words: Sequence[str]) -> int:
     """Give nodes back that this program took out; those that somebody else took out are left as they are."""
     parsed = Parser(
         "fleet resume",
-        "Give nodes back to Slurm that `fleet drain` took out. A node that is out for another reason is left as it is.",
+        "Give nodes back that `fleet drain` took out. A node that is out for another reason is left as it is.",
         """
 gpu-triage fleet resume -w 'gpu[003,017]' --apply
+gpu-triage fleet resume -w 'gpu[003,017]' --apply --via kubectl
 """,
         EXITS,
     )
@@ -90,7 +94,7 @@ gpu-triage fleet resume -w 'gpu[003,017]' --apply
     from triage.fleet.names import fold
 
     named = _named(args)
-    states = {state.node: state for state in _states(named)}
+    states = {state.node: state for state in _states(args.via, named)}
     ours = [n for n in named if n in states and states[n].state.startswith("drain")]
     ours = [n for n in ours if states[n].reason.startswith(slurm.MARK)]
     others = [node for node in named if node not in ours]
@@ -98,17 +102,18 @@ gpu-triage fleet resume -w 'gpu[003,017]' --apply
         output.tell(f"{fold(others)}: not drained by this program; left as it is")
     if not ours:
         return DONE
-    words = slurm.resume_command(fold(ours))
+    commands = _resume(args.via, ours)
     if not args.apply:
-        output.write(f"{shlex.join(words)}\n")
+        output.write("".join(f"{shlex.join(words)}\n" for words in commands))
         return DONE
     _within(len(ours), args.max_nodes)
-    return DONE if _carry_out([words]) else PARTIAL
+    return DONE if _carry_out(args.via, commands) else PARTIAL
 
 
 def _add_apply(parsed: Parser) -> None:
     parsed.add_argument("-w", "--nodes", action="append", default=[], metavar="NODES", help="these nodes only")
-    parsed.add_argument("--apply", action="store_true", help="run it (Slurm only; without it the commands are printed)")
+    parsed.add_argument("--apply", action="store_true", help="run the commands; without it they are printed")
+    parsed.add_argument("--via", choices=tuple(NAMES), default="slurm", help="who is told (default: slurm)")
     parsed.add_argument(
         "--max-nodes",
         type=_number,
@@ -127,13 +132,29 @@ def _named(args: Any) -> list[str]:
         raise Refused(str(error)) from error
 
 
-def _states(nodes: Sequence[str]) -> Any:
-    from triage.fleet import slurm
+def _states(via: str, nodes: Sequence[str]) -> Any:
+    from triage.fleet import kubernetes, slurm
 
     try:
-        return slurm.states(nodes=",".join(nodes))
+        return slurm.states(nodes=",".join(nodes)) if via == "slurm" else kubernetes.states(set(nodes))
     except slurm.Unusable as error:
         raise Refused(str(error), UNREACHABLE) from error
+
+
+def _drain(via: str, step: Any) -> list[list[str]]:
+    from triage.fleet import kubernetes, slurm
+    from triage.fleet.names import fold
+
+    if via == "slurm":
+        return [slurm.drain_command(fold(step.nodes), step.reason)]
+    return kubernetes.drain_commands(step.nodes, step.reason)
+
+
+def _resume(via: str, nodes: Sequence[str]) -> list[list[str]]:
+    from triage.fleet import kubernetes, slurm
+    from triage.fleet.names import fold
+
+    return [slurm.resume_command(fold(nodes))] if via == "slurm" else kubernetes.resume_commands(nodes)
 
 
 def _report(args: Any) -> dict[str, Any]:
@@ -155,14 +176,14 @@ def _within(wanted: int, most: int) -> None:
         )
 
 
-def _carry_out(commands: Sequence[Sequence[str]]) -> bool:
+def _carry_out(via: str, commands: Sequence[Sequence[str]]) -> bool:
     """Run each and say so; false if one failed."""
-    from triage.fleet import slurm
+    from triage.fleet import kubernetes, slurm
 
     well = True
     for words in commands:
         try:
-            slurm.carry_out(words)
+            (slurm if via == "slurm" else kubernetes).carry_out(words)
         except slurm.Unusable as error:
             output.tell(f"not done: {shlex.join(words)}: {error}")
             well = False

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from triage.fleet import slurm
+from triage.fleet import kubernetes, slurm
 from triage.fleet.model import Json
 from triage.fleet.names import fold
 
@@ -43,6 +43,7 @@ def plan(report: Json) -> list[Step]:
 def commands(steps: Iterable[Step]) -> list[str]:
     """Return what would take these nodes out, as it can be pasted into a shell: for Slurm, then for Kubernetes."""
     steps = list(steps)
-    return [shlex.join(slurm.drain_command(fold(step.nodes), step.reason)) for step in steps] + [
-        shlex.join(["kubectl", "cordon", *step.nodes]) for step in steps
+    return [
+        *(shlex.join(slurm.drain_command(fold(step.nodes), step.reason)) for step in steps),
+        *(shlex.join(words) for step in steps for words in kubernetes.drain_commands(step.nodes, step.reason)),
     ]

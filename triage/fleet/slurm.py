@@ -47,7 +47,7 @@ def states(*, partition: str | None = None, nodes: str | None = None) -> list[St
     words += [f"--partition={partition}"] if partition is not None else []
     words += [f"--nodes={nodes}"] if nodes is not None else []
     found: dict[str, State] = {}
-    for line in _run(words).splitlines():
+    for line in run(words).splitlines():
         node, state, reason = (*line.split("|", 2), "", "")[:3]
         if node.strip() and state:
             found.setdefault(node.strip(), State(node.strip(), state.strip(), "" if reason == "none" else reason))
@@ -72,20 +72,25 @@ def carry_out(words: Sequence[str]) -> None:
     Raises:
         Unusable: if Slurm refuses.
     """
-    _run(words)
+    run(words)
 
 
-def _run(words: Sequence[str]) -> str:
+def run(words: Sequence[str], *, where: str = "Slurm's commands are", asks: str = "does slurmctld run?") -> str:
+    """Run a command of a scheduler and return what it printed.
+
+    Raises:
+        Unusable: if it is not there, does not end, or fails.
+    """
     try:
         done = subprocess.run(
             words, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, errors="replace", check=False
         )
     except FileNotFoundError:
-        raise Unusable(f"{words[0]} is not installed here; run this where Slurm's commands are") from None
+        raise Unusable(f"{words[0]} is not installed here; run this where {where}") from None
     except OSError as error:
         raise Unusable(f"{words[0]}: {error.strerror or error}") from None
     except subprocess.TimeoutExpired:
-        raise Unusable(f"{words[0]} did not end within {PATIENCE:.0f} seconds; does slurmctld run?") from None
+        raise Unusable(f"{words[0]} did not end within {PATIENCE:.0f} seconds; {asks}") from None
     if done.returncode != 0:
         said = safe(" ".join(done.stderr.split()))[:300] or f"exit {done.returncode}"
         raise Unusable(f"{words[0]}: {said}")

@@ -101,9 +101,10 @@ def test_nothing_is_drained_unless_it_is_told_to(slurm: SlurmCluster, run: Run, 
     done = run("fleet", "drain", str(logs), "--now", NOW, env=slurm.environment)
 
     assert 0 == done.returncode
-    first, second = done.stdout.splitlines()
+    first, second, third = done.stdout.splitlines()
     assert first.startswith("scontrol update 'NodeName=g[1-3]' State=DRAIN 'Reason=gpu-triage: gpu-off-bus")
     assert "kubectl cordon g1 g2 g3" == second
+    assert third.startswith("kubectl annotate --overwrite node g1 g2 g3 'gpu-triage/reason=gpu-triage: gpu-off-bus")
     assert {} == drained(slurm)
 
 
