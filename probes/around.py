@@ -16,6 +16,8 @@ from typing import Callable, NamedTuple, Optional
 from probes import bounded
 from probes.model import LogRecord, Reading, Source
 
+DIAG_PLACE, DIAG_KEPT = "GPU_TRIAGE_DCGM_DIAG", "var/lib/gpu-triage/dcgm-diag.json"
+"""Where a result of DCGM's diagnostic is looked for: the file that the variable names, else this one below the root."""
 LATE = "it did not answer in time; gpu-triage collect waits longer"
 
 Told = tuple[list[Reading], list[LogRecord], list[Source]]
@@ -59,8 +61,8 @@ def _there(until: float, root: Path) -> list[tuple[str, str, Callable[[], Option
         if tool is not None:
             found.append(("bmc", "ipmitool sel list", lambda: _bmc(until, root, [tool])))
     dcgmi = _program("dcgmi", root)
-    if dcgmi is not None:
-        found.append(("dcgm", "dcgmi health -c", lambda: _dcgm(until, root, [dcgmi])))
+    if dcgmi is not None or DIAG_PLACE in os.environ or os.path.exists(root / DIAG_KEPT):
+        found.append(("dcgm", "dcgmi health -c", lambda: _dcgm(until, root, [dcgmi] if dcgmi else [])))
     return found
 
 
@@ -96,7 +98,7 @@ def _dcgm(until: float, root: Path, ask: Sequence[str]) -> Optional[Told]:
     from probes import dcgm
 
     told = dcgm.probe(until, root, ask)
-    return None if told is None else (told[0], [], [told[1]])
+    return None if told is None else (told.readings, told.records, told.sources)
 
 
 class _Asked:

@@ -93,7 +93,7 @@ class LogRecord(NamedTuple):
     text: str = ""
 
 
-BESIDE = frozenset({"jobs", "infiniband", "dcgm", "bmc"})
+BESIDE = frozenset({"jobs", "infiniband", "dcgm", "dcgm-diag", "bmc", "bmc-sensors", "redfish"})
 """Kinds of sources that tell more where they are, and without which a node can be called well."""
 
 
