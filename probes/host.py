@@ -18,7 +18,7 @@ from typing import Optional, Union
 
 from probes import pci_sysfs
 from probes.model import NO_PERMISSION, NODE, NOT_SUPPORTED, Entity, Missing, Reading, Source, Value
-from probes.sysfs import Found, first_number, names, number, text, whole
+from probes.sysfs import Found, data, first_number, names, number, text, whole
 
 MAX_BLOCKED = 64  # processes in uninterruptible sleep that are looked at more closely
 MAX_FILES = 1024  # open files looked at for each
@@ -204,7 +204,7 @@ def _processes(root: Path, until: float) -> Iterator[Found]:
         if time.monotonic() >= until:
             yield Found(NODE, "host.processes.blocked", Missing("timed-out"), "count")
             return
-        state = _state(proc / name)
+        state = _state(f"{proc}/{name}")
         if state is not None and state[1] in _SERVICES:
             running.add(state[1])
         if state is not None and state[0] == "D":
@@ -224,11 +224,10 @@ def _processes(root: Path, until: float) -> Iterator[Found]:
     yield Found(NODE, "host.processes.blocked.gpu", with_gpu, "count")
 
 
-def _state(process: Path) -> Optional[tuple[str, str]]:
+def _state(process: Union[str, Path]) -> Optional[tuple[str, str]]:
     """State letter and name; the name may hold anything, parentheses too."""
-    try:
-        stat = (process / "stat").read_bytes()[:512]
-    except OSError:
+    stat = data(f"{process}/stat", 512)
+    if isinstance(stat, Missing):
         return None  # it ended while we looked
     head, _, tail = stat.rpartition(b") ")
     name = head.partition(b"(")[2].decode("utf-8", "replace")
