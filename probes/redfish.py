@@ -22,6 +22,8 @@ from probes.redfish_http import Account, Refused, Session, account
 
 IDENTIFIER = "redfish"
 """What the records say wrote them."""
+ORIGIN = "redfish"
+"""Not the controller's name, which would give the site away in a capture."""
 RECENT = 7 * 86400.0
 OWN_CLOCK = 60.0
 """Seconds by which the clocks may differ before it is said."""
@@ -60,21 +62,20 @@ def probe(until: float, root: Path) -> Optional[Told]:
 
 def ask(found: Account, until: float, began: float) -> Told:
     """Read everything that is wanted of one controller; what fails is said, and the rest is told."""
-    origin = f"redfish {found.host}"
     failures: list[str] = []
     with Session(found, until) as session:
         walk = _Walk(session, failures)
         top = walk.get("/redfish/v1/")
         if not top:
             reason = failures[0] if failures else "it is no Redfish service"
-            return Told([], [], [Source("redfish", origin, False, began, time.time(), reason=reason)])
+            return Told([], [], [Source("redfish", ORIGIN, False, began, time.time(), reason=reason)])
         managers = list(walk.members(top.get("Managers")))
         shift = next((offset for each in managers if (offset := _offset(each)) is not None), 0.0)
         systems = list(walk.members(top.get("Systems")))
         entries = [entry for each in (*systems, *managers) for entry in walk.log(each)]
         parts = [part for each in walk.members(top.get("Chassis")) for part in walk.parts(each)]
     at = time.time()
-    records = [record for record in (_record(e, shift, origin) for e in entries) if record is not None]
+    records = [record for record in (_record(e, shift) for e in entries) if record is not None]
     dated = sorted((r for r in records if r.at is not None and at - r.at <= RECENT), key=lambda r: (r.at, r.message))
     timeless = sum(record.at is None for record in records)
     if timeless:
@@ -86,7 +87,7 @@ def ask(found: Account, until: float, began: float) -> Told:
     first = min((record.at for record in dated if record.at is not None), default=began)
     lines = [record._replace(line=number) for number, record in enumerate(dated, 1)]
     why = "; ".join(dict.fromkeys(failures))[:400] or None
-    return Told(told, lines, [Source("redfish", origin, True, first, at, len(lines), reason=why)])
+    return Told(told, lines, [Source("redfish", ORIGIN, True, first, at, len(lines), reason=why)])
 
 
 class _Walk:
@@ -173,7 +174,7 @@ def _healths(systems: list[dict[str, Any]], at: float) -> Iterator[Reading]:
         yield Reading(NODE, "redfish.health", grade or Missing("not-supported"), "text", at)
 
 
-def _record(entry: dict[str, Any], shift: float, origin: str) -> Optional[LogRecord]:
+def _record(entry: dict[str, Any], shift: float) -> Optional[LogRecord]:
     """An entry as one line: how bad it is, what it is of, and what it says."""
     said = entry.get("Message") or entry.get("Name")
     grade = _GRADES.get(str(entry.get("Severity") or entry.get("MessageSeverity")).lower())
@@ -186,7 +187,7 @@ def _record(entry: dict[str, Any], shift: float, origin: str) -> Optional[LogRec
     line = f"redfish: {grade} | {of} | {over} | {_clean(said)}"[:_TEXT]
     at = moment(entry.get("EventTimestamp") or entry.get("Created"))
     return LogRecord(
-        line, None if at is None else at - shift, identifier=IDENTIFIER, kernel=False, origin=origin, text=line
+        line, None if at is None else at - shift, identifier=IDENTIFIER, kernel=False, origin=ORIGIN, text=line
     )
 
 
