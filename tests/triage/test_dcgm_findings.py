@@ -32,7 +32,7 @@ HEALTH = {
     14: "GPU 1's NvLink link 3 is currently down",
     15: "Detected fatal errors on NvSwitch 2 link 5",
     16: "Detected nonfatal errors on NvSwitch 2 link 5",
-    70: "101.3 CRC NvLink errors found occuring per second on GPU 1, exceeding the limit of 100 per second.",
+    70: "101.3 CRC NvLink errors found occurring per second on GPU 1, exceeding the limit of 100 per second.",
     71: "Detected 3 recovery NvLink errors on GPU 1's NVLink (should be 0)",
     80: "GPU 1 had uncorrectable memory errors and row remapping failed.",
     81: "GPU had an uncontained error (XID 95)",
