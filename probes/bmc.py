@@ -2,8 +2,9 @@
 
 `ipmitool sel list` is asked, not `sel elist` nor `sdr`: those read the sensors'
 records first, which takes seconds over the slow line to the controller, and on
-a controller without such records ipmitool erases its repository.  This asks for
-entries and for the controller's clock, and changes nothing.
+a controller without such records ipmitool erases its repository (see
+`probes.bmc_sensors`).  This asks for entries and for the controller's clock, and
+changes nothing.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def probe(until: float, root: Path, ask: Sequence[str]) -> Optional[Told]:
         closed = f"/{device} may be opened by root only; run as root"
         return Told([], [], Source("bmc", f"/{device}", False, reason=closed))
     began = time.time()
-    lines, cut = _run([*ask, "sel", "list", "last", str(ENTRIES)], until)
+    lines, cut = run([*ask, "sel", "list", "last", str(ENTRIES)], until)
     offset = _offset(ask, until)
     shift = offset if isinstance(offset, float) and abs(offset) > OWN_CLOCK else 0.0
     records = [record for record in (parse(line, shift) for line in lines) if record is not None]
@@ -118,7 +119,7 @@ def _time(day: str, clock: str) -> Optional[float]:
 
 def _offset(ask: Sequence[str], until: float) -> Value:
     """By how many seconds the controller's clock is ahead of ours."""
-    lines, cut = _run([*ask, "sel", "time", "get"], until)
+    lines, cut = run([*ask, "sel", "time", "get"], until)
     at = time.time()
     for line in lines:
         day, _, clock = line.strip().partition(" ")
@@ -128,7 +129,7 @@ def _offset(ask: Sequence[str], until: float) -> Value:
     return Missing(f"error:{cut}" if cut else "error:no clock")
 
 
-def _run(words: Sequence[str], until: float) -> tuple[list[str], Optional[str]]:
+def run(words: Sequence[str], until: float) -> tuple[list[str], Optional[str]]:
     """The lines of a call of ipmitool with times in UTC, and why they are not all."""
     env = bounded.find_program("env")
     if env is None:

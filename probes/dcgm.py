@@ -1,8 +1,9 @@
 """What a running DCGM says of the GPUs' health.
 
-Only what its daemon has watched already is asked (`dcgmi health -c`): no watch
-is set and no diagnostic is started, for those load the GPUs.  GPUs have numbers
-of DCGM's own there, which `dcgmi discovery -l` turns into PCI addresses.
+Only what its daemon has watched already is asked (`dcgmi health -c`), and a
+result of its diagnostic that was kept is read: no watch is set and no
+diagnostic is started, for those load the GPUs.  GPUs have numbers of DCGM's
+own, which `dcgmi discovery -l` turns into PCI addresses.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
-from probes import bounded
-from probes.model import NODE, Entity, Missing, Reading, Source, Value
+from probes import bounded, dcgm_diag
+from probes.model import NODE, Entity, LogRecord, Missing, Reading, Source, Value
 from probes.pci import normal_address
 
 DAEMON = "nv-hostengine"
+ORIGIN = "dcgmi health -c"
 MAX_GPUS = 64
 SYSTEMS = (
     "PCIe system", "NVLINK system", "PMU system", "MCU system", "Memory system", "SM system", "InfoROM system",
-    "Thermal system", "Power system", "Driver",
+    "Thermal system", "Power system", "Driver", "ConnectX system",
 )  # fmt: skip
 """As dcgmi/Health.cpp of DCGM names them."""
 NO_WATCH = "Health watches not enabled"
@@ -32,13 +34,34 @@ _LARGEST = 4 << 20
 _TEXT = 1024
 
 
-def probe(until: float, root: Path, ask: Sequence[str]) -> Optional[tuple[list[Reading], Source]]:
-    """Ask DCGM until `until` (monotonic seconds); None where its daemon does not run.
+class Told(NamedTuple):
+    """What DCGM said."""
 
-    `ask` is how dcgmi is called.
+    readings: list[Reading]
+    records: list[LogRecord]
+    sources: list[Source]
+
+
+def probe(until: float, root: Path, ask: Sequence[str]) -> Optional[Told]:
+    """Ask DCGM until `until` (monotonic seconds); None where its daemon does not run and no result was kept.
+
+    `ask` is how dcgmi is called.  A result of the diagnostic is read, never made.
     """
-    if not _runs(root / "proc"):
-        return None
+    result = dcgm_diag.kept(root)
+    if not _runs(root / "proc") or not ask:
+        if result is None:
+            return None
+        readings, records, source = dcgm_diag.probe(result, {})
+        return Told(readings, records, [source])
+    told, places = _health(until, ask, result is not None)
+    if result is None:
+        return told
+    readings, records, source = dcgm_diag.probe(result, places)
+    return Told([*told.readings, *readings], [*told.records, *records], [*told.sources, source])
+
+
+def _health(until: float, ask: Sequence[str], places_wanted: bool) -> tuple[Told, dict[int, str]]:
+    """What its watches say, and the PCI addresses of its numbers as far as they were needed."""
     began = time.time()
     said, cut = _run([*ask, "health", "-c", "-j"], until)
     at = time.time()
@@ -48,19 +71,48 @@ def probe(until: float, root: Path, ask: Sequence[str]) -> Optional[tuple[list[R
     if told is None:
         why = cut or "its answer was not understood; update gpu-triage"
         missing = [Reading(NODE, "dcgm.health", Missing(f"error:{why}"), "text", at)]
-        return missing, Source("dcgm", "dcgmi health -c", False, began, at, 0, reason=why)
+        places = _addresses([*ask, "discovery", "-l"], until)[0] if places_wanted else {}
+        return Told(missing, [], [Source("dcgm", ORIGIN, False, began, at, 0, reason=why)]), places
     overall, gpus = told
-    places, lost = _addresses([*ask, "discovery", "-l"], until) if gpus else ({}, None)
+    places, lost = _addresses([*ask, "discovery", "-l"], until) if gpus or places_wanted else ({}, None)
+    readings = _readings(overall, gpus, places, at)
+    if not any(reading.name.startswith("dcgm.gpu-") for reading in readings):
+        lost = None
+    # A healthy GPU is not named by dcgmi; that it was looked at is said too.
+    source = Source("dcgm", ORIGIN, True, began, at, len(readings), reason=lost)
+    return Told(readings, [*_records(gpus, places, at)], [source]), places
+
+
+def printed(text: str, at: float, places: Mapping[int, str]) -> Optional[tuple[list[Reading], list[LogRecord]]]:
+    """Return the readings and records of what `dcgmi health -c -j` printed elsewhere; None if it is not that."""
+    told = parse(text)
+    return None if told is None else (_readings(*told, places, at), [*_records(told[1], places, at)])
+
+
+def _readings(
+    overall: Value, gpus: Mapping[int, Mapping[str, str]], places: Mapping[int, str], at: float
+) -> list[Reading]:
     readings = [Reading(NODE, "dcgm.health", overall, "text", at)]
     for number, found in gpus.items():
         entity = Entity("gpu", pci=places[number]) if number in places else NODE
         prefix = "dcgm" if number in places else f"dcgm.gpu-{number}"
         readings += [Reading(entity, f"{prefix}.{name}", value, "text", at) for name, value in found.items()]
-    if not any(reading.name.startswith("dcgm.gpu-") for reading in readings):
-        lost = None
-    # A healthy GPU is not named by dcgmi; that it was looked at is said too.
-    source = Source("dcgm", "dcgmi health -c", True, began, at, len(readings), reason=lost)
-    return readings, source
+    return readings
+
+
+def _records(gpus: Mapping[int, Mapping[str, str]], places: Mapping[int, str], at: float) -> Iterator[LogRecord]:
+    """A record of each complaint, which patterns can match: dcgmi tells no numbers of errors here."""
+    line = 0
+    for number, found in gpus.items():
+        for name, text in found.items():
+            system, _, what = name.rpartition(".")
+            if what == "error" and text:
+                line += 1
+                who = dcgm_diag.where("gpu", number, places)
+                words = " | ".join((f"dcgm health: {who}", system, found[f"{system}.health"], "-", text))
+                yield LogRecord(
+                    words, at, identifier=dcgm_diag.IDENTIFIER, kernel=False, origin=ORIGIN, line=line, text=words
+                )
 
 
 def parse(said: str) -> Optional[tuple[Value, dict[int, dict[str, str]]]]:

@@ -93,7 +93,10 @@ class LogRecord(NamedTuple):
     text: str = ""
 
 
-BESIDE = frozenset({"jobs", "infiniband", "dcgm", "bmc"})
+OURS = frozenset({"bmc-sel", "dcgm", "redfish"})
+"""Identifiers of the records that probes make; a program that calls itself so in a log is not believed."""
+
+BESIDE = frozenset({"jobs", "infiniband", "dcgm", "dcgm-diag", "bmc", "bmc-sensors", "redfish"})
 """Kinds of sources that tell more where they are, and without which a node can be called well."""
 
 

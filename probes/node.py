@@ -59,7 +59,7 @@ def begin(
     if started is None and library_env is None:
         started = nvml.begin(deadline, state_dir=state_dir)  # here, because a second thread forbids a copy of this one
     asked = _Background(deadline, library_env, state_dir, started)
-    beside = around.begin(began + deadline * _HOST_SHARE, root)
+    beside = around.begin(began + deadline * _HOST_SHARE, root, patient=grace is None)
     records, log = kernel_log.read_boot(deadline * _LOG_SHARE, kmsg=kmsg)
     readings, machine = host.probe(max(0.0, began + deadline * _HOST_SHARE - time.monotonic()), root)
 

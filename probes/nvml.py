@@ -18,7 +18,8 @@ from typing import NamedTuple, Optional
 
 from probes import bounded
 from probes.model import NODE, NOT_SUPPORTED, TIMED_OUT, Entity, Missing, Reading, Source, Value
-from probes.nvml_calls import BRIEF_OWED, BRIEFLY, CPER, CPER_CALL, NODE_CALLS, OWED
+from probes.nvml_node import CPER, CPER_CALL, NODE_CALLS
+from probes.nvml_owed import BRIEF_OWED, BRIEFLY, OWED
 from probes.nvml_process import GRACE, asked, called, end, left_over, remedy, start
 from probes.stuck import Stuck
 
@@ -131,7 +132,7 @@ def sweep(
     """Ask NVML everything of every GPU, within `deadline` seconds.
 
     Every GPU that NVML lists is among the entities and owes every reading of
-    `probes.nvml_calls.OWED`: what it did not give is `Missing` with the reason.
+    `probes.nvml_owed.OWED`: what it did not give is `Missing` with the reason.
     The source counts as readable only if each of them answered or is told to be
     at fault.  A GPU that did not answer has `gpu.responsive` missing, and the call that
     hung or crashed as `nvml.<function>`.  `library_env` is added to the child's

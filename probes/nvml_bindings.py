@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, Optional, Union
 
 from probes.model import LOST, NO_PERMISSION, NOT_SUPPORTED, Missing
-from probes.nvml_calls import NUMBERS
+from probes.nvml_owed import NUMBERS
 from probes.nvml_shapes import Call, Out
 
 MAX_TEXT = 200

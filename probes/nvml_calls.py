@@ -1,37 +1,16 @@
-"""Every question that is put to NVML, as tables: what to call, and what to name the answers.
+"""What each GPU is asked by calls of NVML, as a table: what to call, and what to name the answers.
 
-`nvml_child` walks them; `nvml` knows from them which readings a GPU that
-stopped answering still owes.  What is asked by field ids stands in
-`probes.nvml_fields`.
+`probes.nvml_gpu` walks it.  What is asked by field ids stands in
+`probes.nvml_fields`, what is asked of the node in `probes.nvml_node`, and what
+a GPU owes in `probes.nvml_owed`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Optional, Union
+from typing import Union
 
-from probes.nvml_fields import C2C_LINKS, FIELDS, NVLINK_ERRORS, NVLINKS, RECOVERY_ACTION
-from probes.nvml_shapes import CELSIUS, LANES, MARGIN, SWITCH, WATTS, Call, Field, Link, Out, Step, ways
-
-__all__ = [
-    "BRIEFLY",
-    "BRIEF_CALLS",
-    "BRIEF_FALLBACKS",
-    "BRIEF_FIELDS",
-    "BRIEF_OWED",
-    "CALLS",
-    "FALLBACKS",
-    "FIELDS",
-    "MIG_CALLS",
-    "NODE_CALLS",
-    "NUMBERS",
-    "OWED",
-    "RECOVERY_ACTION",
-    "Call",
-    "Field",
-    "Link",
-    "Out",
-]
+from probes.nvml_shapes import CELSIUS, LANES, MARGIN, SWITCH, WATTS, Call, Out, simple, ways
 
 FABRIC_STATE = {1: "not-started", 2: "in-progress", 3: "completed"}
 FABRIC_HEALTH = {1: "healthy", 2: "unhealthy", 3: "limited-capacity"}
@@ -46,23 +25,11 @@ FABRIC_FAULT = {
     8: "invalid-gpu-state",
 }
 POWER_SOURCE = {0: "ac", 1: "battery", 2: "undersized"}
-CC_ENVIRONMENT = {0: "unavailable", 1: "simulation", 2: "production"}
 _MASK_FLAG: Mapping[int, Union[str, bool]] = {1: True, 2: False}
 
 
-def _simple(
-    function: str,
-    name: str,
-    unit: str,
-    *args: Step,
-    scale: Optional[float] = None,
-    limits: Optional[tuple[float, float]] = None,
-) -> Call:
-    return Call(ways(function), (Out(name, unit, scale=scale, limits=limits),), args)
-
-
 def _ecc_total(kind: str, lifetime: str) -> Call:
-    return _simple(
+    return simple(
         "nvmlDeviceGetTotalEccErrors",
         f"gpu.ecc.{kind}.{lifetime}",
         "count",
@@ -72,7 +39,7 @@ def _ecc_total(kind: str, lifetime: str) -> Call:
 
 
 def _ecc_at(location: str, lifetime: str) -> Call:
-    return _simple(
+    return simple(
         "nvmlDeviceGetMemoryErrorCounter",
         f"gpu.ecc.{location}.uncorrected.{lifetime}",
         "count",
@@ -97,9 +64,9 @@ def _fabric(name: str, shift: int) -> Out:
 
 CALLS: tuple[Call, ...] = (
     # nvidia-smi -q: VBIOS Version, Inforom Version, GSP Firmware Version
-    _simple("nvmlDeviceGetVbiosVersion", "gpu.vbios", "text"),
-    _simple("nvmlDeviceGetInforomImageVersion", "gpu.inforom", "text"),
-    _simple("nvmlDeviceGetGspFirmwareVersion", "gpu.gsp-firmware", "text"),
+    simple("nvmlDeviceGetVbiosVersion", "gpu.vbios", "text"),
+    simple("nvmlDeviceGetInforomImageVersion", "gpu.inforom", "text"),
+    simple("nvmlDeviceGetGspFirmwareVersion", "gpu.gsp-firmware", "text"),
     Call(
         ways("nvmlDeviceGetGspFirmwareMode"),
         (
@@ -109,8 +76,8 @@ CALLS: tuple[Call, ...] = (
     ),
     Call(ways("nvmlDeviceValidateInforom"), (Out("gpu.inforom.valid", "flag", no="CORRUPTED_INFOROM"),)),
     Call(ways("nvmlDeviceGetInforomConfigurationChecksum"), (Out("gpu.inforom.checksum", "text", form="hex"),)),
-    _simple("nvmlDeviceGetModuleId", "gpu.module-id", "count"),
-    _simple("nvmlDeviceGetIrqNum", "gpu.irq", "count"),
+    simple("nvmlDeviceGetModuleId", "gpu.module-id", "count"),
+    simple("nvmlDeviceGetIrqNum", "gpu.irq", "count"),
     Call(ways("nvmlDeviceGetBBXTimeData_v1"), (Out("gpu.lifetime", "seconds", pick="timeRun"),)),
     Call(
         (("nvmlDeviceGetPlatformInfo", "c_nvmlPlatformInfo_v2_t"),),
@@ -205,53 +172,53 @@ CALLS: tuple[Call, ...] = (
             Out("gpu.repair.tpc-pending", "flag", pick=1),
         ),
     ),
-    _simple("nvmlDeviceGetUnrepairableMemoryFlag_v1", "gpu.memory.unrepairable", "flag"),
+    simple("nvmlDeviceGetUnrepairableMemoryFlag_v1", "gpu.memory.unrepairable", "flag"),
     # nvidia-smi -q -d TEMPERATURE,POWER,CLOCK,PERFORMANCE
     Call(
         ways("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature"),
         (Out("gpu.temperature", "celsius", limits=CELSIUS),),
         ("NVML_TEMPERATURE_GPU",),
     ),
-    _simple(
+    simple(
         "nvmlDeviceGetTemperatureThreshold",
         "gpu.temperature.slowdown",
         "celsius",
         "NVML_TEMPERATURE_THRESHOLD_SLOWDOWN",
         limits=CELSIUS,
     ),
-    _simple(
+    simple(
         "nvmlDeviceGetTemperatureThreshold",
         "gpu.temperature.shutdown",
         "celsius",
         "NVML_TEMPERATURE_THRESHOLD_SHUTDOWN",
         limits=CELSIUS,
     ),
-    _simple(
+    simple(
         "nvmlDeviceGetTemperatureThreshold",
         "gpu.temperature.memory.max",
         "celsius",
         "NVML_TEMPERATURE_THRESHOLD_MEM_MAX",
         limits=CELSIUS,
     ),
-    _simple("nvmlDeviceGetMarginTemperature", "gpu.temperature.margin", "celsius", limits=MARGIN),
+    simple("nvmlDeviceGetMarginTemperature", "gpu.temperature.margin", "celsius", limits=MARGIN),
     Call(
         # a structure of its own for each question: the bindings keep theirs, with what the last GPU said
         (("nvmlDeviceGetThermalSettings", "c_nvmlGpuThermalSettings_t"),),
         (Out("gpu.temperature.sensor", "celsius", ("sensor", 0, "currentTemp"), limits=CELSIUS, needs="count"),),
         (0,),
     ),
-    _simple("nvmlDeviceGetPowerUsage", "gpu.power", "watts", scale=1e-3, limits=WATTS),
-    _simple("nvmlDeviceGetEnforcedPowerLimit", "gpu.power.limit", "watts", scale=1e-3, limits=WATTS),
+    simple("nvmlDeviceGetPowerUsage", "gpu.power", "watts", scale=1e-3, limits=WATTS),
+    simple("nvmlDeviceGetEnforcedPowerLimit", "gpu.power.limit", "watts", scale=1e-3, limits=WATTS),
     Call(ways("nvmlDeviceGetPowerSource"), (Out("gpu.power.source", "text", words=POWER_SOURCE),)),
-    _simple("nvmlDeviceGetPerformanceState", "gpu.performance-state", "count", limits=(0.0, 15.0)),
+    simple("nvmlDeviceGetPerformanceState", "gpu.performance-state", "count", limits=(0.0, 15.0)),
     Call(
         (("nvmlDeviceGetClkMonStatus", "nvmlClkMonStatus_t"),),
         (Out("gpu.clock.fault", "flag", pick="bGlobalStatus"),),
     ),
-    _simple("nvmlDeviceGetNumFans", "gpu.fans", "count", limits=(0.0, 16.0)),
-    _simple("nvmlDeviceGetFanSpeedRPM", "gpu.fan.rpm", "rpm", limits=(0.0, 100_000.0)),
-    _simple("nvmlDeviceGetClockInfo", "gpu.clock.sm", "hertz", "NVML_CLOCK_SM", scale=1_000_000),
-    _simple("nvmlDeviceGetMaxClockInfo", "gpu.clock.sm.max", "hertz", "NVML_CLOCK_SM", scale=1_000_000),
+    simple("nvmlDeviceGetNumFans", "gpu.fans", "count", limits=(0.0, 16.0)),
+    simple("nvmlDeviceGetFanSpeedRPM", "gpu.fan.rpm", "rpm", limits=(0.0, 100_000.0)),
+    simple("nvmlDeviceGetClockInfo", "gpu.clock.sm", "hertz", "NVML_CLOCK_SM", scale=1_000_000),
+    simple("nvmlDeviceGetMaxClockInfo", "gpu.clock.sm.max", "hertz", "NVML_CLOCK_SM", scale=1_000_000),
     Call(
         ways("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"),
         (
@@ -277,12 +244,12 @@ CALLS: tuple[Call, ...] = (
         (Out("gpu.memory.total", "bytes", pick="total"), Out("gpu.memory.used", "bytes", pick="used")),
     ),
     # nvidia-smi -q: GPU Link Info
-    _simple("nvmlDeviceGetPcieReplayCounter", "gpu.pcie.replays", "count"),
-    _simple("nvmlDeviceGetCurrPcieLinkGeneration", "gpu.pcie.generation", "count", limits=LANES),
-    _simple("nvmlDeviceGetMaxPcieLinkGeneration", "gpu.pcie.generation.max", "count", limits=LANES),
-    _simple("nvmlDeviceGetGpuMaxPcieLinkGeneration", "gpu.pcie.generation.gpu-max", "count", limits=LANES),
-    _simple("nvmlDeviceGetCurrPcieLinkWidth", "gpu.pcie.width", "count", limits=LANES),
-    _simple("nvmlDeviceGetMaxPcieLinkWidth", "gpu.pcie.width.max", "count", limits=LANES),
+    simple("nvmlDeviceGetPcieReplayCounter", "gpu.pcie.replays", "count"),
+    simple("nvmlDeviceGetCurrPcieLinkGeneration", "gpu.pcie.generation", "count", limits=LANES),
+    simple("nvmlDeviceGetMaxPcieLinkGeneration", "gpu.pcie.generation.max", "count", limits=LANES),
+    simple("nvmlDeviceGetGpuMaxPcieLinkGeneration", "gpu.pcie.generation.gpu-max", "count", limits=LANES),
+    simple("nvmlDeviceGetCurrPcieLinkWidth", "gpu.pcie.width", "count", limits=LANES),
+    simple("nvmlDeviceGetMaxPcieLinkWidth", "gpu.pcie.width.max", "count", limits=LANES),
     Call(
         (
             ("nvmlDeviceGetGpuFabricInfoV", "c_nvmlGpuFabricInfo_v3_t"),
@@ -301,7 +268,7 @@ CALLS: tuple[Call, ...] = (
         ),
     ),
     # nvidia-smi -q: Persistence Mode, MIG Mode, Processes
-    _simple("nvmlDeviceGetPersistenceMode", "gpu.persistence", "flag"),
+    simple("nvmlDeviceGetPersistenceMode", "gpu.persistence", "flag"),
     Call(
         ways("nvmlDeviceGetMigMode"),
         (
@@ -340,111 +307,5 @@ FALLBACKS: tuple[Call, ...] = (
         ("NVML_PAGE_RETIREMENT_CAUSE_DOUBLE_BIT_ECC_ERROR",),
         many=True,
     ),
-    _simple("nvmlDeviceGetRetiredPagesPendingStatus", "gpu.pages.pending", "flag"),
-)
-
-# What each MIG device of a GPU is asked; its readings are those of an entity of its own.
-MIG_CALLS: tuple[Call, ...] = (
-    _simple("nvmlDeviceGetGpuInstanceId", "mig.gpu-instance", "count"),
-    _simple("nvmlDeviceGetComputeInstanceId", "mig.compute-instance", "count"),
-    Call(
-        ways("nvmlDeviceGetAttributes_v2"),
-        (
-            Out("mig.slices.gpu", "count", pick="gpuInstanceSliceCount"),
-            Out("mig.slices.compute", "count", pick="computeInstanceSliceCount"),
-            Out("mig.multiprocessors", "count", pick="multiprocessorCount"),
-        ),
-    ),
-    Call(
-        ways("nvmlDeviceGetMemoryInfo"),
-        (Out("mig.memory.total", "bytes", pick="total"), Out("mig.memory.used", "bytes", pick="used")),
-    ),
-    # of a split GPU only its MIG devices tell volatile errors, and only those that are not of its DRAM
-    Call(
-        ways("nvmlDeviceGetMemoryErrorCounter"),
-        (Out("mig.ecc.sram.uncorrected.volatile", "count"),),
-        ("NVML_MEMORY_ERROR_TYPE_UNCORRECTED", "NVML_VOLATILE_ECC", "NVML_MEMORY_LOCATION_SRAM"),
-    ),
-    Call(
-        ways("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2"),
-        (Out("mig.processes", "count"),),
-        many=True,
-    ),
-)
-
-# The readings of the node, and how NVML answers them.
-NODE_CALLS: tuple[Call, ...] = (
-    _simple("nvmlSystemGetDriverVersion", "driver.version", "text"),
-    _simple("nvmlSystemGetNVMLVersion", "nvml.version", "text"),
-    Call(
-        ways("nvmlSystemGetCudaDriverVersion_v2", "nvmlSystemGetCudaDriverVersion"),
-        (Out("cuda.version", "text", form="cuda-version"),),
-    ),
-    Call(
-        ways("nvmlSystemGetConfComputeState"),
-        (
-            Out("confidential.environment", "text", pick="environment", words=CC_ENVIRONMENT),
-            Out("confidential.feature", "text", pick="ccFeature", words=SWITCH),
-            Out("confidential.devtools", "text", pick="devToolsMode", words=SWITCH),
-        ),
-    ),
-    _simple("nvmlSystemGetConfComputeGpusReadyState", "confidential.ready", "flag"),
-)
-# Asked apart, because it wants to be told what is asked for: the bytes of platform error records that wait.
-CPER = Out("nvml.error-records", "bytes", pick="bufferSize")
-CPER_CALL = "nvmlSystemGetCPER_v1"
-
-# Every reading a GPU owes, in order; a GPU that does not answer owes them still.
-OWED: tuple[tuple[str, str], ...] = tuple(
-    dict(
-        (
-            ("gpu.state", "text"),
-            ("gpu.responsive", "flag"),
-            ("gpu.name", "text"),
-            *((out.name, out.unit) for call in CALLS for out in call.outs),
-            *((field.out.name, field.out.unit) for field in FIELDS),
-            ("gpu.fan.speed", "ratio"),
-            ("gpu.mig.devices", "count"),
-            *((name, "count") for name, _, _, _ in NVLINK_ERRORS),
-            *((link.out.name, link.out.unit) for link in (*NVLINKS, *C2C_LINKS)),
-        )
-    ).items()
-)
-# Where each stands among them, which is shorter to say than its name.
-NUMBERS = {owed: number for number, owed in enumerate(OWED)}
-
-BRIEFLY = "brief"
-"""The word that asks the child for a brief sweep."""
-
-# What shows a GPU in trouble, and is worth asking often; everything else is asked when the whole table is.
-_OFTEN = frozenset(
-    (
-        "gpu.recovery-action",
-        "gpu.ecc.uncorrected.volatile",
-        "gpu.sram.threshold-exceeded",
-        "gpu.rows.pending",
-        "gpu.rows.failure",
-        "gpu.pages.pending",
-        "gpu.temperature",
-        "gpu.slowdown.hw-thermal",
-    )
-)
-
-
-def _often(calls: tuple[Call, ...]) -> tuple[Call, ...]:
-    return tuple(call for call in calls if any(out.name in _OFTEN for out in call.outs))
-
-
-BRIEF_CALLS, BRIEF_FALLBACKS = _often(CALLS), _often(FALLBACKS)
-BRIEF_FIELDS = tuple(field for field in FIELDS if field.out.name in _OFTEN)
-# All that a brief sweep asks comes of those: with one flag of a call come the others.
-BRIEF_OWED = tuple(
-    owed
-    for owed in OWED
-    if owed[0]
-    in {
-        *("gpu.state", "gpu.responsive", "gpu.name"),
-        *(out.name for call in BRIEF_CALLS for out in call.outs),
-        *(field.out.name for field in BRIEF_FIELDS),
-    }
+    simple("nvmlDeviceGetRetiredPagesPendingStatus", "gpu.pages.pending", "flag"),
 )

@@ -92,3 +92,15 @@ PERCENT = (0.0, 1.0)
 def ways(*functions: str) -> tuple[tuple[str, str], ...]:
     """Return functions that answer the same, the newest first."""
     return tuple((function, "") for function in functions)
+
+
+def simple(
+    function: str,
+    name: str,
+    unit: str,
+    *args: Step,
+    scale: Optional[float] = None,
+    limits: Optional[tuple[float, float]] = None,
+) -> Call:
+    """Return a call that answers one question."""
+    return Call(ways(function), (Out(name, unit, scale=scale, limits=limits),), args)

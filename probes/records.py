@@ -31,6 +31,7 @@ from probes.records_text import (
     decode,
     message,
     plain,
+    writer,
 )
 from probes.records_time import Clock
 from probes.records_wrapped import unwrapped
@@ -341,7 +342,7 @@ class _Reader:
             head.monotonic,
             self._boot,
             head.level,
-            None if head.identifier is None else clean(head.identifier),
+            None if head.identifier is None else writer(clean(head.identifier)),
             head.pid,
             None if head.host is None else clean(head.host),
             head.kernel,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from probes.model import LogRecord
-from probes.records_text import LINE_CAP, TEXT_CAP, Tally, as_it_stood, decode, message
+from probes.records_text import LINE_CAP, TEXT_CAP, Tally, as_it_stood, decode, message, writer
 
 _ESCAPED = re.compile(rb"\\x([0-9a-fA-F]{2})")
 # Printable, without escapes or fields, and short: such a record is taken as it stands, and nearly all are such.
@@ -121,7 +121,7 @@ def journal_record(
         monotonic=None if monotonic is None else monotonic / 1e6,
         boot=_text(fields.get("_BOOT_ID")) or None,
         level=level if level is not None and level < 8 else None,
-        identifier=None if identifier is None else message(identifier[:255]),
+        identifier=None if identifier is None else writer(message(identifier[:255])),
         pid=pid if kernel or pid is not None else _number(fields.get("_PID")),
         host=message(_text(fields.get("_HOSTNAME"))[:255]) or None,
         kernel=kernel,

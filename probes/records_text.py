@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Optional
 
+from probes.model import OURS
+
 MESSAGE_CAP = 16 * 1024
 """Characters of one record's message, its mark of a cut included."""
 
@@ -79,6 +81,11 @@ def plain(text: str) -> str:
 def _spell(match: re.Match[str]) -> str:
     code = ord(match.group())
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def writer(identifier: str) -> str:
+    """Return who a log says wrote a line; nobody there is one of the probes."""
+    return f"{identifier}?" if identifier in OURS else identifier
 
 
 def clean(text: str) -> str:

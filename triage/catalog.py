@@ -7,6 +7,7 @@
     recovery-actions.yaml    the numbers of an Xid 154
     rminit.yaml              the stages and statuses of a failed initialisation
     sxid.yaml                NVSwitch errors
+    dcgm.yaml                what DCGM calls its findings
 
 (driver-bugs.yaml is loaded with the rulebook, because rules weigh it.)
 
@@ -142,6 +143,19 @@ class SxidEntry(NamedTuple):
     contradictions: tuple[str, ...]
 
 
+class DcgmEntry(NamedTuple):
+    """One finding of DCGM.  `kind` and `says` are ours; `text` finds its message, where no number is printed."""
+
+    code: int
+    name: str
+    severity: str
+    category: str
+    kind: str
+    says: str
+    text: str | None
+    unused: bool
+
+
 @cache
 def document(name: str, directory: Path = CATALOG) -> Mapping[str, Any]:
     """Return a catalogue file as plain data, held against its schema.
@@ -229,6 +243,24 @@ def init_statuses() -> Mapping[int, InitCode]:
 def sxids() -> Mapping[int, SxidEntry]:
     """Return the NVSwitch errors by number."""
     return {entry["code"]: _sxid(entry) for entry in document("sxid")["sxids"]}
+
+
+@cache
+def dcgm_errors() -> Mapping[int, DcgmEntry]:
+    """Return the findings of DCGM by number."""
+    return {
+        e["code"]: DcgmEntry(
+            e["code"],
+            e["name"],
+            e["severity"],
+            e["category"],
+            e["kind"],
+            e["says"],
+            e.get("text"),
+            e.get("unused", False),
+        )
+        for e in document("dcgm")["errors"]
+    }
 
 
 def _details(entry: Mapping[str, Any]) -> XidDetails:

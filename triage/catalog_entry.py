@@ -35,6 +35,7 @@ def told(
     xids: Iterable[int] = (),
     sxids: Iterable[int] = (),
     init: Iterable[decode.InitFailure] = (),
+    dcgm: Iterable[int] = (),
     notices: Sequence[str] = (),
     version: str | None = None,
 ) -> Json:
@@ -47,6 +48,7 @@ def told(
     by_sxid = {int(s.fields["sxid"][:6]): s for s in reversed(lines) if "sxid" in s.fields}
     codes = dict.fromkeys([*xids, *reversed(by_code)])
     switch_codes = dict.fromkeys([*sxids, *reversed(by_sxid)])
+    dcgm_codes = dict.fromkeys([*dcgm, *(code for code in map(_dcgm_of, lines) if code is not None)])
     failures = [*init, *(f for f in (_init_of(s) for s in lines) if f is not None)]
     return {
         "schema_version": SCHEMA_VERSION,
@@ -56,6 +58,7 @@ def told(
         "xids": [xid_entry(code, rulebook, by_code.get(code)) for code in codes],
         "sxids": [sxid_entry(code, rulebook, by_sxid.get(code)) for code in switch_codes],
         "init_failures": [_init(failure, rulebook) for failure in dict.fromkeys(failures)],
+        "dcgm": [dcgm_entry(code, rulebook) for code in dcgm_codes],
         "notices": list(notices),
     }
 
@@ -162,6 +165,32 @@ CLASSES: Mapping[str, str] = {
     "unknown": "Only its number is known.",
 }
 """What our sorting of the NVSwitch errors means."""
+
+
+def dcgm_entry(code: int, rulebook: Rulebook) -> Json:
+    """Return what is told of a finding of DCGM."""
+    known = catalog.dcgm_errors()
+    entry = known.get(code)
+    fields = {"by": "diag", "status": "fail", "test": "test", "dcgm": str(code), "text": ""}
+    return {
+        "code": code,
+        "known": entry is not None,
+        "nearest": [] if entry else _nearest(code, known),
+        "name": entry.name if entry else None,
+        "meaning": entry.says if entry else None,
+        "kind_of_fault": entry.kind if entry else None,
+        "severity": entry.severity if entry else None,
+        "category": entry.category if entry else None,
+        "unused": entry.unused if entry else False,
+        "rules": _rules(_bare("dcgm-error", {**fields, **decode.dcgm_fields(str(code), "")}), rulebook),
+        "sources": list(catalog.sources("dcgm")) if entry else [],
+    }
+
+
+def _dcgm_of(signal: Signal) -> int | None:
+    """Return the number of a finding of DCGM; one that was known by its text has that of its name."""
+    name = signal.fields.get("dcgm_name")
+    return next((code for code, entry in catalog.dcgm_errors().items() if entry.name == name), None) if name else None
 
 
 def _line(signal: Signal, rulebook: Rulebook, version: str | None) -> Json:

@@ -31,6 +31,10 @@ SWITCH_FIELDS = frozenset({"sxid_known", "sxid_class", "sxid_guide"})
 """The names of all fields that `switch_fields` can add."""
 
 
+DCGM_FIELDS = frozenset({"dcgm_name", "dcgm_kind", "dcgm_severity"})
+"""The names of all fields that `dcgm_fields` can add."""
+
+
 class RecoveryChange(NamedTuple):
     """An Xid 154.  An action is None if its number is not in the catalogue."""
 
@@ -365,3 +369,21 @@ def _word(value: str | int | bool) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)
+
+
+def dcgm_fields(code: str, text: str) -> Mapping[str, str]:
+    """Return what the catalogue knows of a finding of DCGM: by its number, or by its text where that is `-`."""
+    known = catalog.dcgm_errors()
+    if code.isdecimal():
+        entry = known.get(int(code[:6]))
+    else:
+        cut = text[:LONGEST]
+        places = [
+            (match.start(), each.code)
+            for each in known.values()
+            if each.text is not None and (match := re.search(each.text, cut)) is not None
+        ]
+        entry = known[min(places)[1]] if places else None  # what stands first is what DCGM met first
+    if entry is None:
+        return {"dcgm_kind": "unknown"}
+    return {"dcgm_name": entry.name, "dcgm_kind": entry.kind, "dcgm_severity": entry.severity}

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from probes.access import ABSENT, PARTLY, READABLE, UNREADABLE, Access
+from probes.access_node import ABSENT, PARTLY, READABLE, UNREADABLE, Access
 from triage.history.place import fault
 from triage.history.schema import APPLICATION, VERSION
 

@@ -13,7 +13,8 @@ KEPT_READINGS = re.compile(
     r"(?:driver\.(?:version|module-version|flavour)|nvml\.(?:version|error)|cuda\.version|kernel\.(?:release|taint)"
     r"|module\.\w+|gpu\.(?:name|vbios|inforom|gsp-firmware|state|recovery-action|ecc\.mode.*|mig\.mode.*|fabric\..*)"
     r"|pci\.(?:driver|port|device-id|power-state)|ib\.(?:state|physical-state|link-layer|driver|firmware|gpus-beside)"
-    r"|dcgm\.(?:gpu-\d+\.)?(?:\w+\.)?health|process\.(?:state|scheduler|runtime)|service\.[\w-]+)\Z"
+    r"|dcgm\.(?:gpu-\d+\.)?(?:\w+\.)?health|dcgm\.diag[\w.-]*|redfish\.health|pci\.(?:path\.)?dpc|kernel\.parameter\.[a-z-]+"
+    r"|process\.(?:state|scheduler|runtime)|service\.[\w-]+)\Z"
 )
 """Readings whose text is a version, a model or a word of ours."""
 
@@ -42,7 +43,7 @@ blender ffmpeg docker dockerd runc crun podman kubelet etcd srun sbatch mpirun m
 tritonserver vllm torchrun accelerate deepspeed horovodrun code modprobe insmod rmmod journalctl dmesg ps top htop cat
 ls lspci dd tar rsync ssh scp mount umount telegraf prometheus node_exporter collectd udevd kernel rsyslogd auditd
 chronyd ntpd polkitd NetworkManager irqbalance multipathd ollama lightdm sddm compiz gpu_burn bandwidthTest hpl xhpl
-hpcg all_reduce_perf gpu-triage bmc-sel pt_main_thread insights-client UVM swapper slurmstepd a.out
+hpcg all_reduce_perf gpu-triage bmc-sel redfish dcgm pt_main_thread insights-client UVM swapper slurmstepd a.out
 """
 _FAMILIES = re.compile(
     r"(?:<unknown>|<\.{3}>|\?+|swapper/\d+|k(?:worker|softirqd|compactd|hugepaged|swapd|threadd|dev|auditd|integrityd|blockd)\b.*"

@@ -238,6 +238,10 @@ class Scanner:
             from triage import decode  # here, because most logs have no such line and need not pay for it
 
             return fields | decode.switch_fields(int(fields["sxid"][:6]))
+        if "dcgm" in fields:
+            from triage import decode
+
+            return {**fields, **decode.dcgm_fields(fields["dcgm"], fields.get("text", ""))}
         return fields
 
     def _known_xid(self, fields: dict[str, str]) -> Mapping[str, str]:

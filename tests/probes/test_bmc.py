@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from probes import bmc
+from probes import around, bmc, bmc_sensors
 from probes.model import LogRecord, Missing
 
 EMULATOR = """\
@@ -211,3 +211,73 @@ def test_entries_are_read_in_each_form(line: str, at: float | None, message: str
 @pytest.mark.parametrize("line", ["", "SEL has no entries", "zz | a | b | c", "1 | 2"])
 def test_what_is_no_entry_is_no_record(line: str) -> None:
     assert bmc.parse(line) is None
+
+
+# Its sensors
+
+SENSORS = """\
+Inlet Temp       | 04h | ok  |  7.1 | 22 degrees C
+GPU5 Temp        | 5Ah | ucr |  7.5 | 94 degrees C
+Exhaust Temp     | 01h | ns  |  7.1 | No Reading
+Fan1A            | 30h | ok  |  7.1 | 5880 RPM
+Fan2A            | 31h | lcr |  7.1 | 0 RPM
+PS1 Status       | C8h | ok  | 10.1 | Presence detected
+PS2 Status       | C9h | ok  | 10.2 | Presence detected, Power Supply AC lost
+PS3 Status       | CAh | ok  | 10.3 |
+VCORE            | 11h | ok  |  3.1 | 1.02 Volts
+Temp\x1b[31m     | 12h | nc  |  3.1 | 900 degrees C
+"""
+
+
+def stand_in(root: Path, count: int = 200) -> list[str]:
+    """A program in ipmitool's place, which notes what it was asked."""
+    (root / "sensors").write_text(SENSORS)
+    tool = root / "ipmitool"
+    tool.write_text(
+        f'#!/bin/sh\necho "$@" >> {root}/asked\n'
+        f'[ "$2" = info ] && exec echo "Record Count                         : {count}"\nexec cat {root}/sensors\n'
+    )
+    tool.chmod(0o755)
+    return [str(tool)]
+
+
+def test_failed_power_supplies_and_fans_are_counted_and_named(root: Path) -> None:
+    told = bmc_sensors.probe(time.monotonic() + 10, root, stand_in(root))
+    assert told is not None
+
+    assert {
+        "bmc.power-supplies": 2, "bmc.power-supplies.critical": 1, "bmc.power-supplies.warning": 0,
+        "bmc.power-supplies.which": "PS2 Status", "bmc.fans": 2, "bmc.fans.critical": 1, "bmc.fans.warning": 0,
+        "bmc.fans.which": "Fan2A", "bmc.temperatures": 3, "bmc.temperatures.critical": 1,
+        "bmc.temperatures.warning": 1, "bmc.temperatures.which": "GPU5 Temp", "bmc.temperature.highest": 94.0,
+    } == {reading.name: reading.value for reading in told[0]}  # fmt: skip
+    assert told[1].readable
+
+
+def test_sensors_without_records_are_not_asked_for_that_would_erase_them(root: Path) -> None:
+    told = bmc_sensors.probe(time.monotonic() + 10, root, stand_in(root, 0))
+    assert told is not None
+
+    assert ([], "the BMC has no records of its sensors") == (told[0], told[1].reason)
+    assert "sdr info\n" == (root / "asked").read_text()
+
+
+def test_a_real_bmc_without_records_keeps_what_it_has(root: Path, ask: list[str]) -> None:
+    words = [*ask, "sdr", "info"]
+    before = subprocess.run(words, capture_output=True, text=True, timeout=30).stdout
+    told = bmc_sensors.probe(time.monotonic() + 30, root, ask)
+    assert told is not None
+
+    assert "Erase" in before
+    assert not told[1].readable
+    assert before == subprocess.run(words, capture_output=True, text=True, timeout=30).stdout
+
+
+def test_only_who_is_patient_has_the_sensors_read(root: Path) -> None:
+    (root / "usr/bin").mkdir(parents=True)
+    Path(stand_in(root)[0]).rename(root / "usr/bin/ipmitool")
+    hurried = around.begin(time.monotonic() + 10, root, patient=False).result(time.monotonic() + 10)
+    patient = around.begin(time.monotonic() + 10, root).result(time.monotonic() + 10)
+
+    assert ["bmc"] == [source.kind for source in hurried[2]]
+    assert ["bmc", "bmc-sensors"] == [source.kind for source in patient[2]]

@@ -64,7 +64,7 @@ def tool(root: Path, said: str, discovery: str = DISCOVERY, then: str = "exit 0"
 def read(root: Path, ask: list[str], seconds: float = 10.0) -> tuple[dict[tuple[Entity, str], Value], Source]:
     told = dcgm.probe(time.monotonic() + seconds, root, ask)
     assert told is not None
-    return {(reading.entity, reading.name): reading.value for reading in told[0]}, told[1]
+    return {(reading.entity, reading.name): reading.value for reading in told.readings}, told.sources[0]
 
 
 def test_a_failure_is_of_the_gpu_that_dcgm_numbers(root: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from probes import bounded, nvml, stuck
 from probes.model import NODE, Entity, Missing, Reading, Source, Value
-from probes.nvml_calls import BRIEF_OWED, OWED
+from probes.nvml_owed import BRIEF_OWED, OWED
 from tests.fake_nvml import Scenario, build
 
 T = TypeVar("T")

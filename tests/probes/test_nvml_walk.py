@@ -17,8 +17,9 @@ import pytest
 
 from probes import nvml
 from probes.model import LOST, NO_PERMISSION, NODE, NOT_SUPPORTED, TIMED_OUT, Missing, Reading, Value
-from probes.nvml_calls import CALLS, CPER, CPER_CALL, FALLBACKS, MIG_CALLS, NODE_CALLS
+from probes.nvml_calls import CALLS, FALLBACKS
 from probes.nvml_fields import C2C_LINKS, FIELDS, NVLINK_ERRORS, NVLINKS
+from probes.nvml_node import CPER, CPER_CALL, MIG_CALLS, NODE_CALLS
 from probes.nvml_shapes import Call, Field, Link, Out
 from tests.fake_nvml import Scenario
 

@@ -171,3 +171,13 @@ def test_a_live_record_of_another_facility_is_the_kernels_but_injected() -> None
 )
 def test_a_live_record_of_no_known_form_does_not_end_the_watch(raw: bytes) -> None:
     assert parse_kmsg(raw, boot_time=1.0, origin="/dev/kmsg").monotonic is None
+
+
+@pytest.mark.parametrize("name", ["bmc-sel", "dcgm", "redfish"])
+def test_a_program_that_calls_itself_like_one_of_our_probes_is_not_believed(name: str) -> None:
+    """Anybody may write to the journal and to syslog under any name; what the probes read comes another way."""
+    fields = {"SYSLOG_IDENTIFIER": name, "_TRANSPORT": "syslog", "MESSAGE": "x", "__REALTIME_TIMESTAMP": "1000000"}
+    journal = list(parse_lines([json.dumps(fields).encode() + b"\n"], origin="x", year_hint=0.0))
+    syslog = list(parse_lines([f"Nov 26 10:00:00 node1 {name}[7]: x\n".encode()], origin="x", year_hint=0.0))
+
+    assert [f"{name}?"] * 2 == [record.identifier for record in (*journal, *syslog)]

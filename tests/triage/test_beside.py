@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ import pytest
 
 from probes import node
 from probes.model import LogRecord, Reading, Source
+from tests.probes.redfish_bmc import PASSWORD, USER, Bmc, entry, pages, running
+from tests.probes.test_dcgm_diag import FOUR
+from tests.probes.test_dcgm_diag import write as keep_result
 from tests.probes.test_infiniband import card
 from tests.probes.test_jobs import SLURM, process
 from triage.assess import assess
@@ -50,16 +53,28 @@ def root(tmp_path: Path) -> Path:
     for name, script in (("ipmitool", SEL), ("dcgmi", DCGM)):
         (root / "usr/bin" / name).write_text(script)
         (root / "usr/bin" / name).chmod(0o755)
+    keep_result(root, FOUR)
     card(root, "mlx5_0", "0000:18:00.0", "1: DOWN", "2: Polling", link_downed="3")
     process(root, 100, "merger_model", SLURM.format(4711), "SLURM_JOB_USER=alice\0")
     return root
+
+
+@pytest.fixture
+def bmc(root: Path) -> Iterator[Bmc]:
+    """A management controller that the node has an account of, and that lost a power supply's input."""
+    with running(pages(entry(2, "The power input for power supply 2 is lost."))) as found:
+        url = f"http://localhost:{found.server_address[1]}"
+        (root / "etc/gpu-triage").mkdir(parents=True)
+        (root / "etc/gpu-triage/redfish").write_text(f"url = {url}\nuser = {USER}\npassword = {PASSWORD}\n")
+        (root / "etc/gpu-triage/redfish").chmod(0o600)
+        yield found
 
 
 Seen = tuple[Sequence[Reading], Sequence[LogRecord], Sequence[Source]]
 
 
 @pytest.fixture
-def seen(root: Path, tmp_path: Path) -> Seen:
+def seen(root: Path, tmp_path: Path, bmc: Bmc) -> Seen:
     nowhere = {"LD_LIBRARY_PATH": str(tmp_path)}
     readings, records, sources = node.probe(20, root=root, kmsg=str(root / "dev/kmsg"), library_env=nowhere)
     return readings, list(records), sources
@@ -84,9 +99,10 @@ def test_each_source_opens_its_incident_and_the_process_is_shown_with_its_job(se
     told = report(seen, time.time())
     rules = {incident["rule"]["id"]: incident for incident in told["incidents"]}
 
-    assert {"network-card", "host-hardware", "dcgm-health"} <= set(rules)
+    assert {"network-card", "host-hardware", "dcgm-health", "dcgm-diag"} <= set(rules)
     assert "hardware.power" == rules["host-hardware"]["verdict"]["leading"]["leaf"]
     assert "0000:19:00.0" == rules["dcgm-health"]["where"]["gpu"]["pci"]
+    assert "hardware.gpu" == rules["dcgm-diag"]["verdict"]["leaf"]
     assert ("4711", "alice", "slurm") == tuple(told["processes"][0][name] for name in ("job", "user", "scheduler"))
     assert "merger_model (100): slurm job 4711, user alice" in render(told, Look(100))
 
@@ -108,6 +124,8 @@ def test_a_redacted_capture_gives_the_same_verdicts_and_names_nobody(seen: Seen)
 
     assert verdicts[0] == verdicts[1]
     assert [] == [name for name in ("4711", "alice", "merger_model", "b8ce:f603:0012:3456") if name in shown]
+    assert PASSWORD not in shown + repr(seen)
+    assert "localhost" not in repr([source for source in seen[2] if source.kind == "redfish"])
 
 
 def test_a_source_beside_that_hangs_does_not_hold_a_check_up_nor_make_the_node_unknown(

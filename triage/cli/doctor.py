@@ -59,13 +59,14 @@ gpu-triage doctor --format json | jq '.sources[] | select(.state != "readable")'
 def main(words: Sequence[str]) -> int:
     """Look everywhere and say what was found."""
     from probes import access
+    from probes.access_node import READABLE
     from triage import doctor
 
     args = parser().parse_args(words)
     directory = state_directory(args)
     assert directory is not None
     state = doctor.state(directory)
-    usable = state.state == access.READABLE and directory.is_dir()
+    usable = state.state == READABLE and directory.is_dir()
     found = access.look(args.deadline * SHARE, state_dir=directory / "children" if usable else None)
     found.append(state)
     found += doctor.rules(args.rules, overlays(args))

@@ -23,6 +23,9 @@ _CODE = re.compile(
     rf"(?P<switch>s)?(?:xid[\s:#-]*)?(?P<code>0x[0-9a-f]{{1,5}}|[0-9]{{1,{LONGEST_CODE}}})", re.IGNORECASE | re.ASCII
 )
 _NUMBER = re.compile(r"[-+]?(?:0x)?[0-9a-f.]*[0-9][0-9a-f.]*", re.IGNORECASE | re.ASCII)
+_DCGM = re.compile(
+    r"(?:DCGM_FR_)?(?P<name>[A-Z][A-Z0-9_]{3,60})|dcgm[\s:#-]*(?P<code>[0-9]{1,4})", re.IGNORECASE | re.ASCII
+)
 _INIT = re.compile(r"\(?0x[0-9a-f]{1,8}:0x[0-9a-f]{1,8}(?::[0-9]{1,6})?\)?", re.IGNORECASE | re.ASCII)
 
 
@@ -34,6 +37,8 @@ def parser() -> Parser:
         """
 gpu-triage xid 79
 gpu-triage xid --sxid 20034
+gpu-triage xid DCGM_FR_FAULTY_MEMORY
+gpu-triage xid dcgm 52
 gpu-triage xid 0x62:0x40:2168
 gpu-triage xid 'NVRM: Xid (PCI:0000:4e:00): 79, pid=811, name=python, GPU has fallen off the bus.'
 gpu-triage xid - < a-few-lines.txt
@@ -83,6 +88,9 @@ def _told(args: Any, rulebook: Rulebook) -> dict[str, Any]:
         raise Refused("nothing to explain: the argument is empty (see `gpu-triage xid --help`)")
     if not asked:
         return told(rulebook, sxids=sxids)
+    findings = _dcgm(asked)
+    if findings:
+        return told(rulebook, dcgm=findings, sxids=sxids)
     words = [word for word in re.split(r"[\s,;]+", asked) if word and word.lower() not in ("xid", "xids", "and")]
     codes = [_CODE.fullmatch(asked)] if _CODE.fullmatch(asked) else [_CODE.fullmatch(word) for word in words]
     if not all(codes) and all(_NUMBER.fullmatch(word) for word in words):
@@ -95,6 +103,27 @@ def _told(args: Any, rulebook: Rulebook) -> dict[str, Any]:
         failure = decode.init_failure(f"({asked.strip('()')})")
         return told(rulebook, init=[failure] if failure else [], sxids=sxids)
     return _of_lines(asked, args.driver, rulebook, sxids)
+
+
+def _dcgm(asked: str) -> list[int]:
+    """Return the number of a finding of DCGM, given by its name or by `dcgm` and its number; none if it is neither."""
+    match = _DCGM.fullmatch(asked)
+    if match is None:
+        return []
+    if match["code"]:
+        return [int(match["code"])]
+    from triage import catalog
+
+    full = f"DCGM_FR_{match['name'].upper()}"
+    found = [code for code, entry in catalog.dcgm_errors().items() if entry.name == full]
+    if not found and asked.upper().startswith("DCGM_FR_"):
+        import difflib
+
+        known = [entry.name for entry in catalog.dcgm_errors().values()]
+        near = difflib.get_close_matches(full, known, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise Refused(f"'{asked[:70]}' is no error of DCGM's that is known{hint}")
+    return found
 
 
 def _switch_code(word: str) -> int:

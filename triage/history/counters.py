@@ -35,6 +35,7 @@ _BEGINNINGS = (
     ("gpu.nvlink.errors.", LOAD),
     ("gpu.violation.", LOAD),
     ("pci.aer.", BOOT),
+    ("pci.path.aer.", BOOT),
     ("edac.", BOOT),
 )
 FACTS = frozenset(

@@ -42,6 +42,7 @@ def render(told: Json, look: Look) -> str:
     blocks += [_xid(entry, look) for entry in told["xids"]]
     blocks += [_sxid(entry, look) for entry in told["sxids"]]
     blocks += [_init(entry, look) for entry in told["init_failures"]]
+    blocks += [_dcgm(entry, look) for entry in told["dcgm"]]
     blocks += [fill(look, [("", notice)]) for notice in told["notices"]]
     return "\n".join("\n".join(block) + "\n" for block in blocks if block)
 
@@ -133,6 +134,30 @@ def _init(entry: Json, look: Look) -> list[str]:
         said = entry[which]
         name = f"{said['code']} {said['name'] or 'is not in the tables'}"
         lines += _labelled(look, which, f"{name}: {said['hint']}" if said["hint"] else name)
+    return [*lines, *_rules(entry, look)]
+
+
+DCGM_SEVERITY = {
+    "none": "nothing",
+    "monitor": "watch it; the GPU can go on working",
+    "isolate": "take the GPU out of service",
+    "triage": "find out what it is",
+    "config": "change a setting",
+    "reset": "drain and reset the GPU",
+    "unknown": "it does not say",
+}
+
+
+def _dcgm(entry: Json, look: Look) -> list[str]:
+    name = f"DCGM error {entry['code']}"
+    if not entry["known"]:
+        return [*_unknown(name, entry, look), *_rules(entry, look)]
+    lines = fill(look, [("strong", name), ("strong", entry["name"])])
+    lines += fill(look, [("", entry["meaning"])], "  ")
+    kind = f"kind: {entry['kind_of_fault']}; DCGM sorts it under {entry['category']}"
+    lines += fill(look, [("faint", kind + ("; no longer used" if entry["unused"] else ""))], "  ", "    ")
+    lines += ["", *fill(look, [("strong", "WHO SAYS WHAT")])]
+    lines += _labelled(look, "DCGM", DCGM_SEVERITY[entry["severity"]])
     return [*lines, *_rules(entry, look)]
 
 

@@ -87,8 +87,14 @@ def _for_judging(book: Rulebook) -> Rulebook:
     except Untranslatable:
         sieves = ()
     return book._replace(
-        rules=tuple(rule._replace(tests=()) for rule in book.rules),
-        signals=tuple(pattern._replace(examples=(), counterexamples=()) for pattern in book.signals),
+        # where each part stands in its file is for authors, and a sixth of all there is to unpack
+        rules=tuple(
+            rule._replace(tests=(), evidence=tuple(item._replace(place=rule.place) for item in rule.evidence))
+            for rule in book.rules
+        ),
+        signals=tuple(
+            pattern._replace(examples=(), counterexamples=(), place=book.signals[0].place) for pattern in book.signals
+        ),
         sieves=sieves,
     )
 
@@ -165,8 +171,7 @@ def _key(root: Path, overlays: Sequence[Path], now: float) -> str:
     for folder in dict.fromkeys((root, RULES, *overlays)):
         for path in _files(os.fspath(folder)):
             try:
-                with open(path, "rb", buffering=0) as file:
-                    data = file.read()
+                data = _content(path)
             except OSError as error:
                 data = f"unreadable {error.errno}".encode()
             digest.update(b"%s\0%d\0" % (os.fsencode(path), len(data)))
@@ -183,6 +188,18 @@ def _key(root: Path, overlays: Sequence[Path], now: float) -> str:
         ]
         digest.update(f"{int(now // 86400)}\0{os.geteuid() == 0}\0{modes}".encode("utf-8", "surrogateescape"))
     return str(digest.hexdigest()[:40])
+
+
+def _content(path: str) -> bytes:
+    """Return what a file holds; by system calls alone, which for so many small files is several times as fast."""
+    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = [os.read(opened, os.fstat(opened).st_size + 1)]
+        while parts[-1]:
+            parts.append(os.read(opened, 1 << 16))
+    finally:
+        os.close(opened)
+    return b"".join(parts)
 
 
 def _files(folder: str) -> Iterator[str]:

@@ -24,7 +24,7 @@ from typing import Any
 
 import re2
 
-from triage.decode import FIELDS, SWITCH_FIELDS
+from triage.decode import DCGM_FIELDS, FIELDS, SWITCH_FIELDS
 from triage.rulebook.literals import single_cases
 from triage.rulebook.load import MADE_IN_CODE
 from triage.rulebook.model import (
@@ -51,7 +51,7 @@ SENTENCE_LIMIT = 140
 
 ADDED_TO_XIDS = frozenset({"known", "group", "bucket", "own_rule"}) | FIELDS
 """Fields that the scanner adds to an Xid: from the catalogue, from the rules and from its text."""
-ADDED_TO = {"xid": ADDED_TO_XIDS, "sxid": SWITCH_FIELDS}
+ADDED_TO = {"xid": ADDED_TO_XIDS, "sxid": SWITCH_FIELDS, "dcgm": DCGM_FIELDS}
 """Fields that the scanner adds to a signal that has a group of this name."""
 
 _READ_BY_CODE = re.compile(r"\(\?P<(?:fact_\w+|uuid|serial)>")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from probes.model import LOST, NO_PERMISSION, Entity, Missing, Reading, Value
 from probes.pci import normal_address
+from probes.pci_sysfs import beside
 from probes.records_text import clean
 
 MOST_DEVICES = 10_000
@@ -106,7 +107,17 @@ def readings(raw: Iterable[str], at: float) -> list[Reading]:
             if port.address not in ports:
                 ports.add(port.address)
                 out += _link(port, Entity("port", pci=port.address), at)
-    return out
+    gpus = [device for device in found if _kind(device) == "gpu"]
+    compared = (
+        (
+            Entity("gpu", pci=device.address),
+            ids[1] if (ids := _IDS.search(device.text)) else device.text,
+            _values(device),
+            _values(by_bus.get((device.address[:4], device.address.split(":")[-2]))),
+        )
+        for device in gpus
+    )
+    return out + [Reading(told.entity, told.name, told.value, told.unit, at) for told in beside(compared)]
 
 
 def _kind(device: _Device) -> str | None:
@@ -123,15 +134,23 @@ def _link(device: _Device, entity: Entity, at: float) -> list[Reading]:
         out.append(Reading(entity, "pci.answers", device.answers, "flag", at))
     if not (device.links or device.denied or not device.answers):
         return out  # a short listing says nothing of links
+    for name, value in _values(device).items():
+        unit = "count" if name.startswith("width") else "transfers-per-second"
+        out.append(Reading(entity, f"pci.link.{name}", value, unit, at))
+    return out
+
+
+def _values(device: _Device | None) -> dict[str, Value]:
+    """The link now and at its best; nothing of a device that was listed without its links."""
+    if device is None or not (device.links or device.denied or not device.answers):
+        return {}
     unread = Missing(NO_PERMISSION if device.denied else LOST)
+    found: dict[str, Value] = {}
     for suffix, key in (("", "lnksta"), (".max", "lnkcap")):
         speed, width = device.links.get(key, (None, None))
-        values: tuple[tuple[str, Value, str], ...] = (
-            ("width", unread if width is None else _lanes(width), "count"),
-            ("speed", unread if speed is None else _speed(speed), "transfers-per-second"),
-        )
-        out += [Reading(entity, f"pci.link.{name}{suffix}", value, unit, at) for name, value, unit in values]
-    return out
+        found[f"width{suffix}"] = unread if width is None else _lanes(width)
+        found[f"speed{suffix}"] = unread if speed is None else _speed(speed)
+    return found
 
 
 def _lanes(text: str) -> Value:

@@ -27,6 +27,9 @@ _SMI_REFUSED = re.compile(
 )
 
 
+_DCGM = re.compile(rb'^\s*\{\s*"(?:DCGM (?:GPU )?Diagnostic|iterations|body)"\s*:', re.M)
+
+
 class Given(NamedTuple):
     """What a reader is given besides the content.
 
@@ -61,6 +64,8 @@ def reader_of(first: bytes) -> Reader | None:
         return _bug_report
     if b"NVSMI LOG" in start and _SMI_TEXT.search(start):
         return _smi_text
+    if dcgm_json(start):
+        return _dcgm
     if lspci.BEGINS.match(start):
         return _lspci
     return None
@@ -128,6 +133,33 @@ def _smi_xml(parts: Iterator[bytes], given: Given) -> Iterator[LogRecord]:
     if broken is not None and readings:
         found.sources[-1] = found.sources[-1]._replace(reason=broken)
     yield from ()
+
+
+def dcgm_json(start: bytes) -> bool:
+    """Whether dcgmi printed this: a result of its diagnostic, or its watches' report."""
+    told = b'"test_categories"' in start or b'"Overall Health"' in start
+    return told and _DCGM.search(start) is not None
+
+
+def _dcgm(parts: Iterator[bytes], given: Given) -> Iterator[LogRecord]:
+    """What `dcgmi diag --json` or `dcgmi health --json` printed; it tells no time and no PCI address."""
+    from probes import dcgm, dcgm_diag
+
+    found, at = given.found, given.year_hint
+    text, more = bytearray(), False
+    for part in as_utf8(parts):
+        more = more or len(text) > dcgm_diag.LARGEST
+        text += b"" if more else part
+    said = text[: dcgm_diag.LARGEST].decode("utf-8", "replace")
+    found.whole, found.taken_at = True, at
+    result = dcgm_diag.parse(said)
+    if result is not None:
+        found.add("dcgm-diag", dcgm_diag.readings(result, at, {}), result.failure or "it holds no test")
+        yield from dcgm_diag.records(result, at, {}, found.origin)
+        return
+    health = dcgm.printed(said, at, {})
+    found.add("dcgm", health[0] if health else (), "it is cut off or was not understood; write it anew")
+    yield from health[1] if health else ()
 
 
 def _lspci(parts: Iterator[bytes], given: Given) -> Iterator[LogRecord]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from probes.model import LOST, NODE, NOT_SUPPORTED, Entity, Missing, Reading, Value
-from probes.nvml_calls import OWED
+from probes.nvml_owed import OWED
 from probes.pci import normal_address
 from triage.sections.smi_values import (
     NOT_SHOWN,

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from probes import access
-from probes.access import Access
+from probes.access_node import Access
 from tests.fake_nvml import Scenario
+from tests.probes.redfish_bmc import PASSWORD, USER, pages, running
 from tests.triage.cli.conftest import Run
 from tests.triage.history.sweeps import START, at, open_memory, sweep
 from triage import doctor
@@ -199,6 +200,29 @@ def test_the_terminal(environ: dict[str, str], tty: bool, encoding: str, state: 
     found = doctor.terminal(environ, tty, encoding)
 
     assert (state, state == "readable") == (found.state, found.why is None)
+
+
+@pytest.mark.parametrize(
+    ("password", "state", "why"),
+    [(PASSWORD, "readable", ""), ("wrong", "unreadable", "it does not take the account")],
+)
+def test_an_account_of_the_management_controller_is_tried(
+    node: Path, fake_nvml: Path, scenario: Any, password: str, state: str, why: str
+) -> None:
+    with running(pages()) as bmc:
+        url = f"http://127.0.0.1:{bmc.server_address[1]}"
+        put(node, "etc/gpu-triage/redfish", f"url = {url}\nuser = {USER}\npassword = {password}\n", 0o600)
+        (told,) = [found for found in look(node, scenario(1).env(fake_nvml)) if found.source == "redfish"]
+
+    assert (state, why) == (told.state, told.why or "")
+    assert password not in repr(told)
+
+
+def test_a_kept_result_of_the_diagnostic_is_looked_at(node: Path, fake_nvml: Path, scenario: Any) -> None:
+    put(node, "var/lib/gpu-triage/dcgm-diag.json", "half a res", 0o644)
+    (told,) = [found for found in look(node, scenario(1).env(fake_nvml)) if found.source == "dcgm-diag"]
+
+    assert ("unreadable", "write it anew") == (told.state, told.remedy)
 
 
 def test_the_command_says_it_in_both_forms_with_one_exit_code(run: Run, tmp_path: Path) -> None:

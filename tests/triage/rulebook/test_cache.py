@@ -42,8 +42,13 @@ def root(tmp_path: Path) -> Path:
 def plain(book: Rulebook) -> Rulebook:
     """A rulebook without what only authors need, and without what the cache adds."""
     return book._replace(
-        rules=tuple(rule._replace(tests=()) for rule in book.rules),
-        signals=tuple(pattern._replace(examples=(), counterexamples=()) for pattern in book.signals),
+        rules=tuple(
+            rule._replace(tests=(), evidence=tuple(item._replace(place=rule.place) for item in rule.evidence))
+            for rule in book.rules
+        ),
+        signals=tuple(
+            pattern._replace(examples=(), counterexamples=(), place=book.signals[0].place) for pattern in book.signals
+        ),
         sieves=(),
     )
 

@@ -19,6 +19,7 @@ from triage.rulebook.shape import ANNOTATIONS, KEYWORDS, SCHEMAS, check, schema
 from triage.rulebook.yamlload import Document, parse, read
 
 CATALOG = (
+    "dcgm",
     "driver-bugs",
     "nvlink-registers",
     "nvlink5",

@@ -33,7 +33,7 @@ def test_a_gpu_its_link_and_the_port_above_it() -> None:
         "pci.link.speed.max": 32e9,
     }  # fmt: skip
     assert {
-        "pci.device-id": "0x2330", "pci.driver": "nvidia", "pci.port": "0000:4d:01.0", **link,
+        "pci.device-id": "0x2330", "pci.driver": "nvidia", "pci.port": "0000:4d:01.0", "pci.link.narrow": True, **link,
     } == found[("gpu", "0000:4e:00.0")]  # fmt: skip
     assert link == found[("port", "0000:4d:01.0")]
 

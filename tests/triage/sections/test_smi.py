@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.model import LOST, NO_PERMISSION, NODE, NOT_SUPPORTED, Entity, Missing, Reading, Value
-from probes.nvml_calls import OWED
+from probes.nvml_owed import OWED
 from triage.found import NOT_SHOWN
 from triage.intake import Intake
 from triage.sections import smi, smi_text, smi_values, smi_xml
