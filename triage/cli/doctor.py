@@ -69,6 +69,7 @@ def main(words: Sequence[str]) -> int:
     found = access.look(args.deadline * SHARE, state_dir=directory / "children" if usable else None)
     found.append(state)
     found += doctor.rules(args.rules, overlays(args))
+    found.append(doctor.alerts(directory, time.time() if args.now is None else args.now))
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     found.append(doctor.terminal(os.environ, output.is_terminal(sys.stdout), encoding))
     if args.format == "json":
