@@ -138,9 +138,9 @@ class Courier:
             messages.append(self._message(errand, body))
         if not said:
             return standing
-        begun = [e for e in said if e.step.opens and KINDS[self.target.kind].holds and not e.knows.unsure]
-        if begun:  # if we are killed now, it may be told, and must be told over
-            queue.note(name, None, [(e.incident.fingerprint, e.knows._replace(unsure=True)) for e in begun])
+        begun = [(e.incident.fingerprint, self._begun(e)) for e in said if e.step.event != "renew"]
+        if begun:  # who cannot write what became of it would say it again and again, so nothing is said
+            queue.note(name, None, begun)
         outcome = send.say(self.target, messages, now)
         if outcome.taken:
             cost = sum(errand.step.counts for errand in said) if self.target.limit is not None else 0
@@ -161,6 +161,11 @@ class Courier:
         unsure = [(e.incident.fingerprint, failed(e.knows, outcome, now)) for e in said if e.step.event != "renew"]
         queue.note(name, standing, unsure)
         return standing
+
+    def _begun(self, errand: Errand) -> Delivery:
+        """What is known while it is being sent: if we are killed then, it may be told, and must be told over."""
+        holds = errand.step.opens and KINDS[self.target.kind].holds
+        return errand.knows._replace(unsure=errand.knows.unsure or holds)
 
     def _message(self, errand: Errand, body: Json) -> send.Message:
         knows = errand.knows

@@ -25,6 +25,7 @@ from triage.alert.queue import Queue, open_queue
 from triage.alert.secret import Secret
 from triage.alert.sender import forget
 from triage.alert.waiting import waiting
+from triage.history.place import Unavailable
 from triage.report import iso
 
 Json = dict[str, Any]
@@ -326,6 +327,25 @@ def test_a_secret_that_cannot_be_read_is_a_reason_to_wait(pager: Days, peer: Pee
     pager.pass_(120)
 
     assert [("trigger", "one")] == events(peer)
+
+
+def test_nothing_is_sent_that_could_not_be_noted(hook: Days, peer: Peer) -> None:
+    """On a full disk it would be sent again and again."""
+    hook.put(body())
+    pages = hook.queue.db.execute("PRAGMA page_count").fetchone()[0]
+    hook.queue.db.execute("CREATE TABLE filling(x)")
+    hook.queue.db.execute(
+        "CREATE TRIGGER full BEFORE INSERT ON delivery BEGIN INSERT INTO filling VALUES(zeroblob(1 << 20)); END"
+    )
+    hook.queue.db.execute(f"PRAGMA max_page_count = {pages + 2}")
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="is full; free some space"):
+            hook.turn()
+    assert [] == peer.got
+    hook.queue.db.execute("DROP TRIGGER full")
+    hook.pass_(1)
+
+    assert [("open", "one")] == sent(peer)
 
 
 def test_what_nobody_could_be_told_for_a_week_is_given_up_and_said(pager: Days, peer: Peer) -> None:
