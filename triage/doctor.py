@@ -105,13 +105,13 @@ def rules(root: Path | None, overlays: Sequence[Path]) -> list[Access]:
     return found
 
 
-def alerts(directory: Path, now: float) -> Access:
+def alerts(directory: Path, now: float, path: Path | None = None) -> Access:
     """Say whether who is to be alerted can be, as far as is known without alerting anybody."""
     from triage.alert import config, waiting
     from triage.alert.secret import Unreadable
     from triage.rulebook.problems import RulebookError
 
-    path = config.standard_file()
+    path = path or config.standard_file()
     if path is None:
         return Access("alerts", ABSENT, False, str(config.SYSTEM), "nobody is alerted", "see docs/alerts.md")
     try:

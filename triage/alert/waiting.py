@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from triage.alert import courier
 from triage.alert.config import Target
-from triage.alert.queue import NoQueue, Queue, open_queue
+from triage.alert.queue import FILE, NoQueue, Queue, open_queue
 from triage.alert.steps import refilled
 from triage.report import iso
 
@@ -58,7 +58,9 @@ def report(directory: Path, targets: Sequence[Target], node: str, now: float) ->
     """
     lines: list[Waiting] = []
     refused: list[tuple[float, str, str, str, str]] = []
+    file = None
     with suppress(NoQueue), open_queue(directory, create=False) as queue:
+        file = str(directory / FILE)
         lines, refused = waiting(queue, targets, now), queue.refusals()
     known = {line.target.name: line for line in lines}
     return {
@@ -66,6 +68,7 @@ def report(directory: Path, targets: Sequence[Target], node: str, now: float) ->
         "kind": "alert-queue",
         "generated_at": iso(now),
         "node": node,
+        "queue": file,
         "targets": [_target(target, known.get(target.name)) for target in targets],
         "refused": [
             {"at": iso(at), "target": target, "fingerprint": fingerprint, "event": event, "why": why}

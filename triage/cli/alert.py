@@ -113,6 +113,8 @@ def _queue(targets: Sequence[Target], args: Any) -> int:
         _print_json(told)
     else:
         drawn = look(args)
+        if told["queue"] is None:
+            output.tell(f"nothing was ever to be told from {directory}; is --state-dir that of the watch?")
         output.write("".join(f"{line}\n" for target in told["targets"] for line in _waits(target, drawn)))
         output.write("".join(f"{line}\n" for refusal in told["refused"] for line in _refusal(refusal, drawn)))
     return DONE
