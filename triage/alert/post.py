@@ -96,52 +96,64 @@ def forbidden(address: str) -> bool:
 
 
 def _connection(parts: SplitResult, request: Request, until: float) -> http.client.HTTPConnection:
-    host, secure = parts.hostname or "", parts.scheme == "https"
-    port = parts.port or (443 if secure else 80)
-    context = ssl.create_default_context(cafile=request.ca) if secure else None
-    if request.proxy is not None:
+    if request.proxy is not None and not request.allow_link_local:
         with contextlib.suppress(ValueError):  # a name is resolved by the proxy, and is its business
-            if forbidden(host) and not request.allow_link_local:
-                raise Forbidden(_refusal(host, host))
-        proxy = urlsplit(request.proxy)
-        made = _Guarded(proxy.hostname or "", proxy.port or 3128, request, until, context, host)
-        if secure:
-            made.set_tunnel(host, port)
-        return made
-    return _Guarded(host, port, request, until, context, host)
+            if forbidden(parts.hostname or ""):
+                raise Forbidden(_refusal(parts.hostname or "", parts.hostname or ""))
+    return _Guarded(parts, request, until)
 
 
 class _Guarded(http.client.HTTPConnection):
     """A connection to an address that was looked at, and to no other."""
 
-    def __init__(
-        self, host: str, port: int, asked: Request, until: float, context: ssl.SSLContext | None, server: str
-    ) -> None:
-        super().__init__(host, port, timeout=asked.timeout)
-        if context is not None:
-            self.default_port = http.client.HTTPS_PORT
-        self._asked, self._until, self._context, self._server = asked, until, context, server
+    def __init__(self, parts: SplitResult, asked: Request, until: float) -> None:
+        self._secure = parts.scheme == "https"
+        self.default_port = 443 if self._secure else 80
+        super().__init__(parts.hostname or "", parts.port or self.default_port, timeout=asked.timeout)
+        self._asked, self._until = asked, until
+        self._proxy = urlsplit(asked.proxy) if asked.proxy is not None else None
 
     def connect(self) -> None:
         """Resolve, look, connect, and speak TLS where asked to."""
-        failure: OSError | None = None
-        for family, kind, protocol, _, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
-            if forbidden(str(address[0])) and not self._asked.allow_link_local and self._asked.proxy is None:
-                raise Forbidden(_refusal(self.host, str(address[0])))
+        if self._proxy is None:
+            self._reach(self.host, self.port, look=not self._asked.allow_link_local)
+        else:
+            self._reach(self._proxy.hostname or "", self._proxy.port or 3128, look=False)
+            if self._secure:
+                self._ask_through()
+        if self._secure:
+            context = ssl.create_default_context(cafile=self._asked.ca)
+            self.sock = context.wrap_socket(self.sock, server_hostname=self.host)
+
+    def _reach(self, host: str, port: int, *, look: bool) -> None:
+        failure = OSError(0, "the name has no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            if look and forbidden(str(address[0])):
+                raise Forbidden(_refusal(host, str(address[0])))
             self.sock = socket.socket(family, kind, protocol)
             self.sock.settimeout(max(0.1, self._until - time.monotonic()))
             try:
                 self.sock.connect(address)
-                break
+                return
             except OSError as error:
                 failure = error
                 self.sock.close()
-        else:
-            raise failure or OSError(0, "the name has no address")
-        if getattr(self, "_tunnel_host", None):
-            self._tunnel()  # type: ignore[attr-defined]
-        if self._context is not None:
-            self.sock = self._context.wrap_socket(self.sock, server_hostname=self._server)
+        raise failure
+
+    def _ask_through(self) -> None:
+        """Have the proxy connect us to the peer."""
+        peer = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        self.sock.sendall(f"CONNECT {peer} HTTP/1.1\r\nHost: {peer}\r\n\r\n".encode())
+        said = b""
+        while not said.endswith(b"\r\n\r\n"):
+            byte = self.sock.recv(1)  # what comes after belongs to TLS
+            if not byte or len(said) > MOST_READ:
+                raise http.client.BadStatusLine("")
+            said += byte
+        status = said.split(b"\r\n", 1)[0].split(b" ")
+        if len(status) < 2 or not status[1].startswith(b"2"):
+            shown = safe(status[1].decode("ascii", "replace"))[:20] if len(status) > 1 else "nothing"
+            raise OSError(0, f"the proxy answers {shown}")
 
 
 @contextlib.contextmanager
@@ -205,6 +217,8 @@ def _says(error: Exception) -> str:
         return "connection refused"
     if isinstance(error, http.client.HTTPException):
         return f"it does not speak HTTP ({type(error).__name__})"
+    if isinstance(error, OSError) and error.errno == 0:
+        return str(error.strerror)
     if isinstance(error, OSError):
         # What a proxy or TLS says may quote the peer, which is a stranger; its number and kind are enough.
         return f"{type(error).__name__}: {safe((error.strerror or '').lower())}".rstrip(": ")

@@ -62,7 +62,7 @@ def test_what_could_not_be_sent_waits_for_the_next_sweep_and_that_is_told(
     fleet = f"{{name: fleet, alertmanager: {{url: '{alertmanager.url}'}}}}"
     words = ("--alerts", str(configure(fleet)), "--state-dir", str(state))
     began = time.monotonic()
-    away = run_with_node(LOST, "check", "--alert", "--deadline", "1", *words)
+    away = run_with_node(LOST, "check", "--alert", "--deadline", "3", *words)
     seconds = time.monotonic() - began
     waits = fits("alert-queue", run("alert", "queue", "--format", "json", *words).stdout)
     said = run("alert", "queue", *words).stdout
@@ -86,7 +86,7 @@ def test_beside_a_watch_the_watch_sends(
     """Two that send would page twice."""
     turn = Turn(state)
     assert turn.take()
-    words = ("check", "--alert", "--deadline", "1", "--alerts", str(configure(pager)), "--state-dir", str(state))
+    words = ("check", "--alert", "--deadline", "3", "--alerts", str(configure(pager)), "--state-dir", str(state))
     done = run_with_node(LOST, *words)
     turn.close()
 
@@ -94,6 +94,21 @@ def test_beside_a_watch_the_watch_sends(
     assert "1 message for oncall wait" in done.stderr
     with open_queue(state) as queue:
         assert ["open"] == [incident.state for incident in queue.incidents()]
+
+
+def test_a_peer_that_says_nothing_holds_a_sweep_up_no_longer_than_its_deadline(
+    run_with_node: Run, configure: Configure, pager: str, peer: Peer, state: Path
+) -> None:
+    """The answer comes first, and is the same."""
+    peer.answer = lambda *_: time.sleep(30)
+    words = ("check", "--alert", "--deadline", "3", "--alerts", str(configure(pager)), "--state-dir", str(state))
+    began = time.monotonic()
+    done = run_with_node(LOST, *words)
+
+    assert time.monotonic() - began < 8
+    assert 2 == done.returncode
+    assert done.stdout.startswith("GPU-TRIAGE CRITICAL")
+    assert "1 message for oncall wait" in done.stderr
 
 
 @pytest.mark.parametrize(

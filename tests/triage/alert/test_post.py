@@ -296,6 +296,20 @@ def test_a_proxy_is_gone_through(secure: tuple[str, Path, Path], serve: Serve, p
     assert post(request(f"{peer.url}/x", proxy=proxy)).taken
     assert asked[1].startswith(f"POST {peer.url}/x HTTP/1.1".encode())
     assert post(request("http://169.254.169.254/", proxy=proxy)).refused
+    assert 2 == len(asked)
+
+
+def test_a_proxy_that_refuses_is_told(serve: Serve) -> None:
+    """It may let us through later."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 9\r\n\r\nno entry")
+
+    outcome = post(request("https://peer.example/", proxy=serve(talk)))
+
+    assert (False, False, False) == (outcome.taken, outcome.refused, outcome.reached)
+    assert "the proxy answers 407" == outcome.why
 
 
 def pump(source: socket.socket, sink: socket.socket) -> None:
