@@ -25,6 +25,12 @@ GIVE_UP = 7 * 86400.0
 """Seconds after which nobody is told any more that something is over."""
 
 
+MOST_KNOWN = 1000
+"""Refusals of which it is remembered that they were told."""
+_TO_BLAME = (400, 413, 422)
+"""Answers for which one of several messages may be to blame; others are about all of them."""
+
+
 class Errand(NamedTuple):
     """Something to be said now."""
 
@@ -92,6 +98,7 @@ class Courier:
     def __init__(self, target: Target, node: str, clock: Callable[[], float], tell: Tell) -> None:
         self.target, self._node, self._clock, self._tell = target, node, clock, tell
         self._refusal = ""
+        self._refusals: set[tuple[str, str]] = set()
 
     def turn(self, queue: Queue) -> float:
         """Say what is due; return when to be called again (UTC epoch seconds), if nothing changes until then."""
@@ -148,14 +155,15 @@ class Courier:
             told = [(e.incident.fingerprint, after(e.knows, e.step.event, e.incident, now)) for e in said]
             queue.note(name, standing, told, took=True)
             return standing
-        if outcome.refused and len(said) > 1:  # one of them is to blame
+        if outcome.refused and len(said) > 1 and outcome.status in _TO_BLAME:
             for errand in said:
                 standing = self._say(queue, [errand], standing)
                 if standing.due > now:
                     break
             return standing
         if outcome.refused:
-            self._refused(queue, said[0], outcome, now)
+            for errand in said:
+                self._refused(queue, errand, outcome, now)
             return standing
         standing = self._failed(standing, outcome, now)
         unsure = [(e.incident.fingerprint, failed(e.knows, outcome, now)) for e in said if e.step.event != "renew"]
@@ -181,8 +189,10 @@ class Courier:
         if errand.step.event == "renew":
             knows = knows._replace(sent=now)
         queue.refuse(self.target.name, incident.fingerprint, knows, errand.step.event, now)
-        if outcome.why != self._refusal:
+        known = (incident.fingerprint, outcome.why)
+        if outcome.why != self._refusal and known not in self._refusals:
             self._refusal = outcome.why
+            self._refusals = {*list(self._refusals)[-MOST_KNOWN:], known}
             self._tell(
                 "alerts-refused",
                 f"target {self.target.name} refused {errand.step.event} of {incident.fingerprint}: {outcome.why}; "

@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
     """What became of a request: `taken`, `refused` for good, or neither, and then it may be tried again.
 
     `reached` is whether the peer may have got it; `pause` how many seconds it asked to be left alone for.  `why` may
-    quote what the peer said at length.
+    quote what the peer said at length.  `status` is its answer, 0 if there was none.
     """
 
     taken: bool = False
@@ -42,6 +42,7 @@ class Outcome(NamedTuple):
     why: str = ""
     reached: bool = False
     pause: float | None = None
+    status: int = 0
 
 
 class Request(NamedTuple):
@@ -175,16 +176,15 @@ def _cut_off(connection: http.client.HTTPConnection, until: float) -> Iterator[N
 
 def _outcome(status: int, retry_after: str | None, said: bytes) -> Outcome:
     if 200 <= status < 300:
-        return Outcome(taken=True, reached=True)
+        return Outcome(taken=True, reached=True, status=status)
     text = safe(" ".join(said.decode("utf-8", "replace").split()))
     why = f"it answers {status}" + (f": {text}" if text else "")
     if 300 <= status < 400:
-        return Outcome(
-            refused=True, why=f"it answers {status}, elsewhere; write the address that it means", reached=True
-        )
-    if 400 <= status < 500 and status not in AGAIN:
-        return Outcome(refused=True, why=why, reached=True)
-    return Outcome(why=why, reached=True, pause=_pause(retry_after))
+        why = f"it answers {status}, elsewhere; write the address that it means"
+    refused = 300 <= status < 500 and status not in AGAIN
+    return Outcome(
+        refused=refused, why=why, reached=True, pause=None if refused else _pause(retry_after), status=status
+    )
 
 
 def _pause(retry_after: str | None) -> float | None:

@@ -454,6 +454,19 @@ def test_alertmanager_that_refuses_one_alert_gets_the_others(tmp_path: Path, pee
     days.queue.close()
 
 
+def test_who_lets_nobody_in_is_not_asked_for_each_alert(tmp_path: Path, peer: Peer) -> None:
+    """An answer about us is one about all of them."""
+    peer.answer = answer(401)
+    days = Days(tmp_path / "state", Target("fleet", "alertmanager", peer.url, limit=None))
+    days.put(*(body(str(number)) for number in range(10)))
+    days.pass_(10)
+
+    assert 1 == len(peer.got)
+    assert 10 == len(days.queue.refusals())
+    assert 1 == len(days.notices)
+    days.queue.close()
+
+
 def test_nobody_there_may_not_have_been_told(tmp_path: Path, key: Secret) -> None:
     """So that nothing is resolved that was never opened."""
     days = Days(tmp_path / "state", Target("pager", "pagerduty", f"http://127.0.0.1:{free_port()}", key=key))

@@ -72,7 +72,7 @@ def test_what_could_not_be_sent_waits_for_the_next_sweep_and_that_is_told(
 
     assert 2 == away.returncode
     assert "gpu-triage: alerts: 1 message for fleet wait: connection refused\n" == away.stderr
-    assert seconds < 10
+    assert seconds < 30
     assert [(1, "connection refused")] == [(target["waiting"], target["why"]) for target in waits["targets"]]
     assert "1 waits since" in said
     assert "open " in said
@@ -105,7 +105,7 @@ def test_a_peer_that_says_nothing_holds_a_sweep_up_no_longer_than_its_deadline(
     began = time.monotonic()
     done = run_with_node(LOST, *words)
 
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20
     assert 2 == done.returncode
     assert done.stdout.startswith("GPU-TRIAGE CRITICAL")
     assert "1 message for oncall wait" in done.stderr

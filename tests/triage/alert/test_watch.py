@@ -124,10 +124,10 @@ def test_a_peer_that_says_nothing_delays_no_line(
     watch.opened("0000:11:00")
     until(lambda: len(hook.got) == 2)
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     began = time.monotonic()
     assert 0 == watch.stop()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 25
     for peer in (silent, hook):
         peer.close()
 
