@@ -27,7 +27,8 @@ def parser() -> Parser:
     """Return the parser of this verb."""
     parsed = Parser(
         "alert",
-        "Who is alerted stands in a file (docs/alerts.md); `watch` alerts if there is one, `check` with --alert.\n"
+        "Who is alerted stands in alerts.yaml (`gpu-triage schema alerts`); `watch` alerts if there is one, `check`\n"
+        "with --alert.\n"
         "test sends a message that says that it is a test, and waits for the answer; queue lists what waits to be\n"
         "sent, since when, and why; retry lets go what was refused or waits.",
         """

@@ -13,6 +13,7 @@ WATCH = Path(__file__).parent / "watch.v1.json"
 ECS = Path(__file__).parent / "ecs.v1.json"
 ALERT = Path(__file__).parent / "alert.v1.json"
 ALERT_QUEUE = Path(__file__).parent / "alert-queue.v1.json"
+ALERTS = Path(__file__).parents[1] / "alert" / "config.v1.json"
 SCHEMAS = {
     "report": REPORT,
     "xid": XID,
@@ -23,4 +24,5 @@ SCHEMAS = {
     "ecs": ECS,
     "alert": ALERT,
     "alert-queue": ALERT_QUEUE,
+    "alerts": ALERTS,
 }

@@ -81,6 +81,14 @@ def test_two_targets_of_one_name_are_refused(configure: Configure) -> None:
         load(configure(WHOLE[0], WHOLE[0]))
 
 
+def test_the_example_in_the_documentation_is_one(tmp_path: Path) -> None:
+    """Whoever copies it begins with something that works."""
+    text = (Path(__file__).parents[3] / "docs" / "alerts.md").read_text().partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "alerts.yaml").write_text(text)
+
+    assert ["fleet", "oncall", "tickets", "chat"] == [target.name for target in load(tmp_path / "alerts.yaml")]
+
+
 def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(RulebookError, match=r"none.yaml:1:1: cannot be read: No such file"):
         load(tmp_path / "none.yaml")
