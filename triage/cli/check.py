@@ -94,7 +94,7 @@ def main(words: Sequence[str]) -> int:
     gc.disable()  # so short a life makes no garbage that is worth looking for
     try:
         args = parser().parse_args(words)
-        alerts = _alerts(args)
+        alerts = _alerts(args, words)
     except Refused as refused:
         return _refuse(refused, words)
     now = time.time() if args.now is None else args.now
@@ -141,10 +141,10 @@ def _seen_since(args: Any, now: float) -> float | None:
         raise Refused(f"--seen-since: {error}") from None
 
 
-def _alerts(args: Any) -> Path | None:
+def _alerts(args: Any, words: Sequence[str]) -> Path | None:
     """Return the file that says who is alerted, if anybody is to be."""
     if not args.alert:
-        if args.alerts is not None:
+        if any(word.partition("=")[0] == "--alerts" for word in words):
             raise Refused("--alerts says who would be alerted; add --alert")
         return None
     if args.no_history:
