@@ -9,7 +9,10 @@ until the whole line of the incident was read from the pipe.
 Idle: processor time and memory of the watch and all its children together (RSS,
 and PSS, which counts what they share once), NVML's events and counters included.
 
-    python benchmarks/bench_watch.py [--lines N] [--idle SECONDS] [--strict]
+With --alert, alerts go to somebody who takes connections and never says a word, and to somebody who is not there;
+the process that sends them counts as a child.
+
+    python benchmarks/bench_watch.py [--lines N] [--idle SECONDS] [--alert] [--strict]
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import os
 import random
 import select
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -47,6 +51,7 @@ def main() -> int:
     parsed = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parsed.add_argument("--lines", type=int, default=500)
     parsed.add_argument("--idle", type=float, default=180.0)
+    parsed.add_argument("--alert", action="store_true", help="alert somebody who never answers")
     parsed.add_argument("--strict", action="store_true", help="exit 1 if a target is missed")
     args = parsed.parse_args()
     if not os.access(KMSG, os.R_OK | os.W_OK):
@@ -58,6 +63,8 @@ def main() -> int:
         env = Scenario(folder / "scenario", GPUS).env(build(folder / "lib"))
         # A driver sleeps until something happens; the fake one otherwise looks a hundred times a second.
         env["FAKE_NVML_EVENT_TICK_MS"] = "1000"
+        silent = socket.create_server(("127.0.0.1", 0), backlog=128)
+        env["GPU_TRIAGE_ALERTS"] = str(alerts(folder, silent.getsockname()[1])) if args.alert else ""
         delays: list[float] = []
         while len(delays) < args.lines:
             delays += latencies(folder / f"state-{len(delays)}", env, min(EACH, args.lines - len(delays)))
@@ -74,7 +81,17 @@ def main() -> int:
             rss, all_rss, all_pss = (f"{size / 1024:.1f} MiB" for size in kib)
             print(f"idle for {args.idle:.0f} s with {GPUS} GPUs: {core * 100:.2f} % of a core")
             print(f"  RSS {rss}, with children {all_rss}, PSS of all {all_pss}")
+        silent.close()
     return 1 if missed and args.strict else 0
+
+
+def alerts(folder: Path, port: int) -> Path:
+    """Write down whom to alert: one who says nothing, one who is not there."""
+    (folder / "key").write_text("no secret")
+    path = folder / "alerts.yaml"
+    hook = f"webhook: {{url: 'http://127.0.0.1:%d/', secret: {{file: {folder / 'key'}}}}}"
+    path.write_text(f"targets:\n  - {{name: silent, {hook % port}}}\n  - {{name: away, {hook % 9}}}\n")
+    return path
 
 
 def started(state: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -14,14 +14,16 @@ from tests.fake_nvml import Scenario, build
 
 @pytest.fixture(scope="session", autouse=True)
 def state_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Whatever a test runs, it neither reads nor writes the history of this machine."""
-    before = os.environ.get("GPU_TRIAGE_STATE_DIR")
-    os.environ["GPU_TRIAGE_STATE_DIR"] = str(tmp_path_factory.mktemp("state"))
+    """Whatever a test runs, it neither reads nor writes the history of this machine, and alerts nobody."""
+    ours = {"GPU_TRIAGE_STATE_DIR": str(tmp_path_factory.mktemp("state")), "GPU_TRIAGE_ALERTS": ""}
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
     yield
-    if before is None:
-        del os.environ["GPU_TRIAGE_STATE_DIR"]
-    else:
-        os.environ["GPU_TRIAGE_STATE_DIR"] = before
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="session")

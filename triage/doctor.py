@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from probes.access_node import ABSENT, PARTLY, READABLE, UNREADABLE, Access
-from triage.history.place import fault
+from triage.history.place import Unavailable, fault
 from triage.history.schema import APPLICATION, VERSION
 
 Json = dict[str, Any]
@@ -103,6 +103,40 @@ def rules(root: Path | None, overlays: Sequence[Path]) -> list[Access]:
         more = len(with_site.rules) - len(book.rules)
         found.append(Access("site-rules", READABLE, False, f"{named}, {more} rule{'' if more == 1 else 's'} more"))
     return found
+
+
+def alerts(directory: Path, now: float, path: Path | None = None) -> Access:
+    """Say whether who is to be alerted can be, as far as is known without alerting anybody."""
+    from triage.alert import config, waiting
+    from triage.alert.secret import Unreadable
+    from triage.rulebook.problems import RulebookError
+
+    path = path or config.standard_file()
+    if path is None:
+        return Access("alerts", ABSENT, False, str(config.SYSTEM), "nobody is alerted", "see docs/alerts.md")
+    try:
+        targets = config.load(path)
+    except RulebookError as error:
+        return Access("alerts", UNREADABLE, False, str(path), str(error).partition("\n")[0], "mend the file")
+    what = f"{path}: {', '.join(f'{target.name} ({target.kind})' for target in targets)}"
+    for target in targets:
+        try:
+            target.secrets()
+        except Unreadable as error:
+            return Access("alerts", PARTLY, False, what, f"target {target.name}: {error}", "gpu-triage alert test")
+    try:
+        told = waiting.report(directory, targets, os.uname().nodename, now)
+    except Unavailable as error:
+        return Access("alerts", UNREADABLE, False, what, str(error), "gpu-triage doctor as root, or move the file away")
+    late = [line for line in told["targets"] if line["why"]]
+    if late:
+        why = f"{late[0]['waiting']} wait for {late[0]['target']} since {late[0]['oldest']}: {late[0]['why']}"
+        return Access("alerts", PARTLY, False, what, why, "gpu-triage alert queue")
+    if told["refused"]:
+        last = told["refused"][-1]
+        why = f"{len(told['refused'])} refused, the last by {last['target']}: {last['why']}"
+        return Access("alerts", PARTLY, False, what, why, "mend it, then gpu-triage alert retry")
+    return Access("alerts", READABLE, False, what)
 
 
 def terminal(environ: Mapping[str, str], is_terminal: bool, encoding: str) -> Access:

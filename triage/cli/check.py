@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from triage.cli import output
+from triage.cli.alerting import add_alerts, alerts_file
 from triage.cli.asking import Asking
 from triage.cli.exits import CHECK, Refused
 from triage.cli.options import (
@@ -33,6 +34,9 @@ from triage.cli.options import (
 
 PROBING = 0.8
 """Share of the deadline that the probes get; the rest is for deciding and printing."""
+
+LEAST = 1.0
+"""Seconds that alerts get even if the sweep took all its time."""
 
 AGAIN = 1.0
 """Seconds after which what did not end at its deadline is told once more."""
@@ -51,7 +55,7 @@ def parser() -> Parser:
 gpu-triage check
 gpu-triage check --deadline 10 --format json
 gpu-triage check --format json | jq -r .status
-gpu-triage check --quiet                        (in a crontab)
+gpu-triage check --quiet --alert                (in a crontab)
 gpu-triage check --format prometheus --output /var/lib/prometheus/node-exporter/gpu-triage.prom
 """,
         """
@@ -73,6 +77,12 @@ with --format slurm the reason for which the node should be drained is printed, 
     parsed.add_argument(
         "--seen-since", metavar="TIME", help="with --format slurm, what was seen since then: @EPOCH, 03:10, 2h (ago)"
     )
+    parsed.add_argument(
+        "--alert",
+        action="store_true",
+        help="alert who is named in alerts.yaml, with what is left of --deadline; what cannot be sent by then waits",
+    )
+    add_alerts(parsed, optional=False)
     add_rules(parsed)
     add_history(parsed)
     add_now(parsed)
@@ -84,6 +94,7 @@ def main(words: Sequence[str]) -> int:
     gc.disable()  # so short a life makes no garbage that is worth looking for
     try:
         args = parser().parse_args(words)
+        alerts = _alerts(args, words)
     except Refused as refused:
         return _refuse(refused, words)
     now = time.time() if args.now is None else args.now
@@ -107,6 +118,9 @@ def main(words: Sequence[str]) -> int:
             replace(args.output, drawn)
     except Refused as refused:
         return _refuse(refused, words)
+    finally:
+        if alerts is not None:
+            _alert(report, alerts, args, began + args.deadline)
     if args.format == "npd":
         from triage.render.monitoring import npd_exit
 
@@ -125,6 +139,36 @@ def _seen_since(args: Any, now: float) -> float | None:
         return moment(args.seen_since, now, 0.0)
     except ValueError as error:
         raise Refused(f"--seen-since: {error}") from None
+
+
+def _alerts(args: Any, words: Sequence[str]) -> Path | None:
+    """Return the file that says who is alerted, if anybody is to be."""
+    if not args.alert:
+        if any(word.partition("=")[0] == "--alerts" for word in words):
+            raise Refused("--alerts says who would be alerted; add --alert")
+        return None
+    if args.no_history:
+        raise Refused("--alert needs the history, to tell what is new from what was told; leave out --no-history")
+    path = alerts_file(args)
+    if path is None:
+        raise Refused("--alert: nobody is alerted, for there is no /etc/gpu-triage/alerts.yaml; name it with --alerts")
+    return path
+
+
+def _alert(report: dict[str, Any], path: Path, args: Any, until: float) -> None:
+    """Send what is new; the answer has been given by now and is not changed by what comes of it."""
+    from triage.alert import once
+    from triage.cli.alerting import targets_of
+    from triage.cli.dispatch import bug
+
+    directory = state_directory(args)
+    assert directory is not None
+    try:
+        once.send(report, directory, path, targets_of(path), max(LEAST, until - time.monotonic()), output.tell)
+    except Refused as refused:
+        output.tell(refused.message)
+    except Exception as error:  # the exit code must tell how the node stands
+        output.tell(bug(error))
 
 
 def _alone(args: Any) -> bool:

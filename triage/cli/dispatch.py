@@ -31,6 +31,7 @@ VERBS = (
     Verb("explain", "triage.cli.explain", "the verdict from logs, captures and bug reports of any machine"),
     Verb("fleet", "triage.cli.fleet", "many nodes at once, and what they testify against each other"),
     Verb("incidents", "triage.cli.incidents", "list, show, acknowledge and resolve what the sweeps of this node saw"),
+    Verb("alert", "triage.cli.alert", "test whether alerts arrive; what of them waits"),
     Verb("doctor", "triage.cli.doctor", "what can and cannot be read here, why, and what would help"),
     Verb("collect", "triage.cli.collect", "all evidence of this node in one archive, for explain and tui elsewhere"),
     Verb("xid", "triage.cli.xid", "what an Xid code or a pasted log line means"),

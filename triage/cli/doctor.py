@@ -10,6 +10,7 @@ from typing import Any
 
 from triage import __version__
 from triage.cli import output
+from triage.cli.alerting import add_alerts
 from triage.cli.exits import DONE, UNREACHABLE
 from triage.cli.options import (
     Parser,
@@ -50,6 +51,7 @@ gpu-triage doctor --format json | jq '.sources[] | select(.state != "readable")'
         "--deadline", type=deadline, default=15.0, metavar="SECONDS", help="answer within this time (default: 15)"
     )
     add_output(parsed, ("text", "json"))
+    add_alerts(parsed, optional=False)
     add_rules(parsed)
     add_history(parsed, optional=False)
     add_now(parsed)
@@ -70,6 +72,7 @@ def main(words: Sequence[str]) -> int:
     found = access.look(args.deadline * SHARE, state_dir=directory / "children" if usable else None)
     found.append(state)
     found += doctor.rules(args.rules, overlays(args))
+    found.append(doctor.alerts(directory, time.time() if args.now is None else args.now, args.alerts))
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     found.append(doctor.terminal(os.environ, output.is_terminal(sys.stdout), encoding))
     if args.format == "json":

@@ -15,7 +15,8 @@ def parser() -> Parser:
 
     parsed = Parser(
         "schema",
-        "Print a JSON Schema (2020-12). The report's holds those of the NDJSON lines too, under $defs.",
+        "Print a JSON Schema (2020-12). The report's holds those of the NDJSON lines too, under $defs.\n"
+        "`alerts` is that of alerts.yaml (draft 7), for editors.",
         "gpu-triage schema report > report.v1.json\ngpu-triage schema incidents > incidents.v1.json",
         "0 done   2 bad arguments",
     )

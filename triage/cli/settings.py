@@ -34,12 +34,12 @@ FILE = "GPU_TRIAGE_CONFIG"
 PREFIX = "GPU_TRIAGE_"
 
 NAMES = frozenset({
-    "ascii", "color", "deadline", "every", "fail-on", "fanout", "format", "inventory", "jobs", "listen", "no-events",
-    "no-history", "no-overlays", "often", "port", "quiet", "refresh", "rules", "rules-overlay", "ssh-config",
-    "state-dir", "theme", "timezone", "user", "via",
+    "alerts", "ascii", "color", "deadline", "every", "fail-on", "fanout", "format", "inventory", "jobs", "listen",
+    "no-alerts", "no-events", "no-history", "no-overlays", "often", "port", "quiet", "refresh", "rules",
+    "rules-overlay", "ssh-config", "state-dir", "theme", "timezone", "user", "via",
 })  # fmt: skip
 """Options that can be set for good.  What acts or writes once (--apply, --force, --output) is asked for each time."""
-ONE_WORD = frozenset({"color", "state-dir", "theme", "timezone", "rules", "inventory", "listen"})
+ONE_WORD = frozenset({"alerts", "color", "state-dir", "theme", "timezone", "rules", "inventory", "listen"})
 """Settings that a variable of the environment can give to every verb."""
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
+from triage.cli import output
+from triage.cli.alerting import add_alerts, alerts_file
 from triage.cli.exits import Refused
 from triage.cli.options import Parser, add_history, add_rules, overlays, seconds, state_directory
 
@@ -22,6 +24,7 @@ def parser() -> Parser:
 gpu-triage watch
 gpu-triage watch | jq -c 'select(.event == "open") | {summary, verdict: .verdict.family}'
 gpu-triage watch --listen 127.0.0.1:9401
+gpu-triage watch --alerts /etc/gpu-triage/alerts.yaml
 """,
         "0 told to stop, or nobody reads any more   2 bad arguments   4 it could not write   130 interrupted",
     )
@@ -49,6 +52,7 @@ gpu-triage watch --listen 127.0.0.1:9401
     parsed.add_argument("--kmsg", default="/dev/kmsg", help=argparse.SUPPRESS)
     parsed.add_argument("--journal", metavar="DIR", help=argparse.SUPPRESS)
     parsed.add_argument("--pstore", type=Path, metavar="DIR", help=argparse.SUPPRESS)
+    add_alerts(parsed)
     add_rules(parsed)
     add_history(parsed)
     return parsed
@@ -66,6 +70,12 @@ def main(words: Sequence[str]) -> int:
 
     notify = Notify()
     directory = state_directory(args)
+    alerts = alerts_file(args)
+    if alerts is not None and directory is None:
+        if args.alerts is not None:
+            raise Refused("alerts need a history, to survive a kill; leave out --no-history or --alerts")
+        output.tell("nobody is alerted: that needs a history")
+        alerts = None
     options = Options(
         directory=directory,
         children=children_of(directory),
@@ -78,6 +88,7 @@ def main(words: Sequence[str]) -> int:
         kmsg=args.kmsg,
         journal=("--directory", args.journal) if args.journal else (),
         **({} if args.pstore is None else {"pstore": (args.pstore,)}),
+        alerts=alerts,
     )
     rulebook = options.load()
     try:

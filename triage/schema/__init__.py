@@ -11,6 +11,9 @@ DOCTOR = Path(__file__).parent / "doctor.v1.json"
 INCIDENTS = Path(__file__).parent / "incidents.v1.json"
 WATCH = Path(__file__).parent / "watch.v1.json"
 ECS = Path(__file__).parent / "ecs.v1.json"
+ALERT = Path(__file__).parent / "alert.v1.json"
+ALERT_QUEUE = Path(__file__).parent / "alert-queue.v1.json"
+ALERTS = Path(__file__).parents[1] / "alert" / "config.v1.json"
 SCHEMAS = {
     "report": REPORT,
     "xid": XID,
@@ -19,4 +22,7 @@ SCHEMAS = {
     "incidents": INCIDENTS,
     "watch": WATCH,
     "ecs": ECS,
+    "alert": ALERT,
+    "alert-queue": ALERT_QUEUE,
+    "alerts": ALERTS,
 }

@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from probes.follow import Follower, Gap
 from probes.model import LogRecord
@@ -35,6 +35,9 @@ from triage.watch.out import Delivery, Gone, Out
 from triage.watch.reload import Reload
 from triage.watch.serve import Server
 from triage.watch.telling import Cursor
+
+if TYPE_CHECKING:
+    from triage.alert.outlet import Outlet
 
 Json = dict[str, Any]
 
@@ -56,6 +59,10 @@ SOON = 10.0
 """Least seconds between two readings of the counters that lines of the log ask for."""
 DRAIN = 5.0
 """Seconds that the end may take."""
+ALERTS = 4.0
+"""Seconds that alerts may take at the end, which are then still sent."""
+AGAIN = 5.0
+"""Seconds after which what could not be put into the queue of alerts is tried again."""
 
 
 class Options(NamedTuple):
@@ -63,7 +70,7 @@ class Options(NamedTuple):
 
     `every` are the seconds between two readings of all counters, `often` between those of what shows a GPU in
     trouble; `listen` is where metrics are served; `events`
-    whether NVML's events are listened to.
+    whether NVML's events are listened to; `alerts` the file that says who is alerted.
     """
 
     directory: Path | None
@@ -77,6 +84,7 @@ class Options(NamedTuple):
     kmsg: str
     journal: tuple[str, ...] = ()
     pstore: tuple[Path, ...] = before.PSTORE
+    alerts: Path | None = None
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -117,6 +125,12 @@ class Watch:
         here = self._been is not None and self._been.boot == self._seen.boot
         after = self._been.seq if here and self._been else None
         self._follower = Follower(options.kmsg, after=after, journal=options.journal)
+        self._outlet: Outlet | None = None
+        self._keep_again: float | None = None
+        if options.alerts is not None and options.directory is not None:
+            from triage.alert.outlet import Outlet  # which most do without
+
+            self._outlet = Outlet(options.directory, options.alerts, self._noted)
         self._began = time.monotonic()
 
     def run(self) -> int:
@@ -171,6 +185,8 @@ class Watch:
             self._server.serve(ready)
         self._hear_events()
         self._counters.tick()
+        if self._outlet is not None:
+            self._outlet.tick()
         self._notify.alive()
 
     # --- waiting -----------------------------------------------------------------------------------------------
@@ -185,6 +201,8 @@ class Watch:
             poll.register(self._out.fd, select.POLLOUT)
         if self._reload is not None:
             poll.register(self._reload.descriptor, select.POLLIN)
+        for fd in self._outlet.descriptors if self._outlet is not None else ():
+            poll.register(fd, select.POLLIN)
         for fd, mask in self._server.wants() if self._server is not None else ():
             poll.register(fd, mask)
         return {fd for fd, _ in poll.poll(max(0.0, seconds) * 1000)}
@@ -201,6 +219,10 @@ class Watch:
         until += [due for due, _ in self._expected]
         if self._server is not None and (hung := self._server.due()) is not None:
             until.append(hung)
+        if self._outlet is not None and (again := self._outlet.due) is not None:
+            until.append(again)
+        if self._keep_again is not None:
+            until.append(self._keep_again)
         return min(until) - now
 
     def _woke(self) -> None:
@@ -213,6 +235,8 @@ class Watch:
             if self._reload is not None:
                 self._reload.close()
             self._reload = Reload(self._options.check_rules())
+            if self._outlet is not None:
+                self._outlet.reload()
 
     # --- the log -----------------------------------------------------------------------------------------------
 
@@ -367,6 +391,7 @@ class Watch:
 
     def _may_decide(self) -> bool:
         now = time.monotonic()
+        self._dirty |= self._keep_again is not None and now >= self._keep_again
         if not self._decided:
             waited = now >= self._began + FIRST
             return (self._follower.caught_up or not self._follower.readable or waited) and (
@@ -384,7 +409,7 @@ class Watch:
                     memory, self._follower.source, self._cursor(), been_here=self._been is not None
                 )
                 if said is not None:
-                    self._send(memory.store)
+                    self._send(memory.store, said)
                     break
         if said is not None:
             self._show(said)
@@ -427,9 +452,21 @@ class Watch:
         with self._judge.open() as memory:
             self._send(memory.store)
 
-    def _send(self, store: Store | None) -> None:
-        if store is not None and not self._delivery.send(store):
+    def _send(self, store: Store | None, said: Json | None = None) -> None:
+        if store is not None and not self._delivery.send(store, lambda: self._keep(store, said)):
             self._dirty = True  # the next decision finds out what is wrong with the file
+
+    def _keep(self, store: Store, said: Json | None) -> bool:
+        """Put down what is to be alerted; whether nothing is left to be put down."""
+        if self._outlet is not None and said is not None:
+            kept = self._outlet.take(said, store)
+            self._keep_again = None if kept else time.monotonic() + AGAIN
+        return self._keep_again is None
+
+    def _noted(self, what: str, says: str) -> None:
+        """Tell with the next decision what people should know of alerts."""
+        self._judge.note(what, says)
+        self._dirty = True
 
     def _say_watching(self) -> None:
         body = {
@@ -459,6 +496,8 @@ class Watch:
 
     def _close(self) -> None:
         self._notify.close()
+        if self._outlet is not None:
+            self._outlet.close(ALERTS)
         if self._reload is not None:
             self._reload.close()
         if self._events is not None:

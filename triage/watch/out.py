@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from collections.abc import Callable
 
 from triage.cli.exits import PARTIAL, Refused
 from triage.history.place import Unavailable
@@ -95,30 +96,36 @@ class Delivery:
     def __init__(self, out: Out) -> None:
         """Nothing has left yet."""
         self._out = out
-        self._begun = self._left = 0  # ids of the last line that was begun, and of the last that was written whole
+        # ids of the last line that was begun, of the last that was written whole, and of the last that was noted
+        self._begun = self._left = self._noted = 0
 
-    def send(self, store: Store) -> bool:
+    def send(self, store: Store, keep: Callable[[], bool] = lambda: True) -> bool:
         """Write as much as the reader takes; false if it could not be noted, so that it will be told again.
+
+        `keep` puts down what others are to be told of it; if that fails nothing is taken for told yet.
 
         Raises:
             Gone: if nobody reads any more.
             Refused: if it cannot be written.
         """
-        before = self._left
-        if self._out.flush():
-            self._left = self._begun
-            for number, line in telling.waiting(store.db, self._begun):
-                if not self._out.write(line):
-                    break
-                self._begun = number
-                if self._out.busy:
-                    break
-                self._left = number
-        if self._left == before:
+        try:
+            if self._out.flush():
+                self._left = self._begun
+                for number, line in telling.waiting(store.db, self._begun):
+                    if not self._out.write(line):
+                        break
+                    self._begun = number
+                    if self._out.busy:
+                        break
+                    self._left = number
+        finally:
+            kept = keep()
+        if self._left == self._noted or not kept:
             return True
         try:
             with store.transaction() as db:
                 telling.left(db, self._left)
         except Unavailable:
             return False
+        self._noted = self._left
         return True

@@ -94,12 +94,12 @@ def tell(db: sqlite3.Connection, report: Json, now: Moment, *, been_here: bool) 
             if before is not None or fingerprint in brief:
                 _resolved(db, report["node"], incident, now)
             continue
-        stand = _stand(incident)
-        if before == stand:
+        stands = stand(incident)
+        if before == stands:
             continue
-        changed = sorted(name for name in stand if before is not None and before.get(name) != stand[name])
+        changed = sorted(name for name in stands if before is not None and before.get(name) != stands[name])
         _incident(db, report["node"], incident, now, "open" if before is None else "update", changed)
-        db.execute("INSERT OR REPLACE INTO told VALUES(?, ?)", (fingerprint, json.dumps(stand)))
+        db.execute("INSERT OR REPLACE INTO told VALUES(?, ?)", (fingerprint, json.dumps(stands)))
     for fingerprint in known.keys() - here:  # ended by a person, or by a sweep beside this watch
         row = next(iter(life.rows(db, "fingerprint = ?", fingerprint)), None)
         if row is not None and row.state == "resolved":
@@ -125,8 +125,8 @@ def left(db: sqlite3.Connection, upto: int) -> None:
     db.execute("DELETE FROM outbox WHERE id <= ?", (upto,))
 
 
-def _stand(incident: Json) -> Json:
-    """What of an incident is worth a line if it changes."""
+def stand(incident: Json) -> Json:
+    """Return what of an incident is worth a line, or an alert, if it changes."""
     verdict = incident["verdict"]
     return {
         "state": incident["state"],
