@@ -65,6 +65,20 @@ class _Known(NamedTuple):
     shape: Any
 
 
+def _load_numpy() -> None:
+    """Load numpy without the threads of its linear algebra, which spin for longer than all else of it takes to load."""
+    name = "OPENBLAS_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        import numpy  # noqa: F401  # by fast_blocks
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
 def large(paths: Iterable[str]) -> list[str]:
     """Return those of the files that are worth a process of their own, each once."""
     return [path for path in dict.fromkeys(paths) if os.path.isfile(path) and os.path.getsize(path) >= LARGE]
@@ -128,7 +142,7 @@ class FastIntake(Intake):
         """Whether what a fast reading needs is installed."""
         if self.refused is None and not self._finders:
             try:
-                import numpy  # noqa: F401  # by fast_blocks
+                _load_numpy()
             except ImportError:
                 self.refused = "the Python package numpy is not installed"
         return self.refused is None
