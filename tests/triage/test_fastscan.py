@@ -171,6 +171,8 @@ MUTATIONS: tuple[Callable[[str, random.Random], str], ...] = (
     lambda line, r: line.replace("e", "\u00e9", 1),
     lambda line, r: line.replace(" ", "\x1b[1m ", 1),
     lambda line, r: line.replace("X", "\x1b[0mX", 1),
+    lambda line, r: line.replace(r.choice(" XR1:"), "\x7f", 1),
+    lambda line, r: line + "\x7f",
     lambda line, r: line.replace("1", "x", 1),
     lambda line, r: " " + line,
     lambda line, r: "> " + line,
