@@ -75,7 +75,7 @@ def selected(select: Select, timeline: Timeline, triggers: Sequence[Signal] = ()
             codes = {str(code) for code in select.xids}
             xids = (s for s in timeline.named(("xid",)) if s.fields.get("xid") in codes)
             chosen = [*chosen, *xids]
-    found = [s for s in chosen if holds(select.where, s.fields)]
+    found = [s for s in chosen if holds(select.where, s.fields)] if select.where else [*chosen]
     found.sort(key=lambda s: s.order)
     return found
 

@@ -84,9 +84,9 @@ def _symptoms(bug: DriverBug, case: Case) -> Iterator[tuple[Signal, bool]]:
 def _is(select: Select, signal: Signal) -> bool:
     """Whether a selection means a signal."""
     named = signal.name in select.signals or (
-        signal.name == "xid" and signal.fields.get("xid") in {str(code) for code in select.xids}
+        signal.name == "xid" and any(signal.fields.get("xid") == str(code) for code in select.xids)
     )
-    return named and holds(select.where, signal.fields)
+    return named and (not select.where or holds(select.where, signal.fields))
 
 
 def _loaded(case: Case, symptom: Signal) -> _Loaded | None:
