@@ -341,7 +341,7 @@ def _heads(data: Any, begins: Any, words: int) -> list[Any]:
     """The first bytes of the lines that begin at these places, in so many words of eight bytes."""
     # All at once, because what costs time is to come to the places.
     every = np.ndarray((len(data) + 1 - 8 * words,), f"V{8 * words}", data, 0, (1,))
-    return list(every[begins].view("<u8").reshape(-1, words).T)
+    return list(np.ascontiguousarray(every[begins].view("<u8").reshape(-1, words).T))
 
 
 def _number(word: Any, digits: int) -> Any:
