@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from probes.model import LogRecord
+from probes.records_text import LINE_CAP
 from triage.fast_reader import SteadyReader
 from triage.intake import Intake
 from triage.streams import Damaged, as_utf8, cut_line, line_start
@@ -280,7 +281,7 @@ class _Log:
             if odd:
                 line = bytes(block[begin:stop])
                 self._taken.lines += 1
-                record = reader.feed(cut_line(line_start(line), len(line)))
+                record = reader.feed(line if stop - begin <= LINE_CAP else cut_line(line_start(line), len(line)))
                 if record is not None:
                     yield record
                 if layout < 0 and tries < TRIES:

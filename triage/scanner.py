@@ -159,8 +159,9 @@ class Scanner:
         crashes = self.crashes
         if not signals:
             self.plain += 1
-            if crashes.idle(record):
-                return
+        if crashes.idle(record) and not any(signal.name.startswith("crash.") for signal in signals):
+            yield from signals
+            return
         yield from crashes.feed(record, signals)
         for signal in signals:
             if not signal.name.startswith("crash."):

@@ -364,8 +364,9 @@ def _gap(burst: Burst, record: LogRecord) -> float | None:
 
 
 def _fold_key(signal: Signal) -> tuple[object, ...]:
-    fields = tuple((k, v) for k, v in signal.fields.items() if k not in _NOT_KEY)
-    shape = _VOLATILE.sub("#", signal.fields.get("text", ""))[:120]
+    fields = tuple([pair for pair in signal.fields.items() if pair[0] not in _NOT_KEY])
+    text = signal.fields.get("text")
+    shape = _VOLATILE.sub("#", text)[:120] if text else ""
     return (signal.name, signal.pci, signal.record.boot, signal.record.origin, fields, shape)
 
 
