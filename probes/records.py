@@ -188,7 +188,7 @@ class _Reader:
     def feed(self, raw: bytes) -> Optional[LogRecord]:
         """Take a line; return the record that it completes, if any."""
         self._number += 1
-        if self._export is not None or _EXPORT.match(raw):
+        if self._export is not None or (raw.startswith(b"__") and _EXPORT.match(raw)):
             return self._feed_export(raw)
         line = unwrapped(plain(decode(raw[:LINE_CAP], self._tally)).rstrip("\r\n"))
         if self._number == 1:

@@ -15,21 +15,24 @@ _LOGFMT = re.compile(
     r'level=[a-z]{1,9} (?:[\w.]{1,32}=\S{1,64} ){0,4}msg="((?:[^"\\]|\\.)*)"'
 )
 _FIELD = "MESSAGE="
+_DOCKER = '{"log":'
+_BEGINNINGS = (_FIELD, _DOCKER, "level=", "time=", "ts=")
 _ESCAPES = {"n": " ", "t": " ", "r": ""}
 _ESCAPE = re.compile(r"\\(.)")
 
 
 def unwrapped(line: str) -> str:
     """Return the line that `line` carries, or `line`."""
+    if not line.startswith(_BEGINNINGS):
+        return line
     if line.startswith(_FIELD):
         return line[len(_FIELD) :]
-    if line.startswith('{"log":'):
+    if line.startswith(_DOCKER):
         return _docker(line)
-    if line.startswith(("level=", "time=", "ts=")):
-        found = _LOGFMT.match(line)
-        if found:
-            text = _ESCAPE.sub(lambda escape: _ESCAPES.get(escape[1], escape[1]), found[2]).strip()
-            return f"{found[1]} {text}" if found[1] else text
+    found = _LOGFMT.match(line)
+    if found:
+        text = _ESCAPE.sub(lambda escape: _ESCAPES.get(escape[1], escape[1]), found[2]).strip()
+        return f"{found[1]} {text}" if found[1] else text
     return line
 
 

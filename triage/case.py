@@ -6,7 +6,7 @@ The clauses of `triage.clauses` and of `triage.known_bugs` are built on this.
 # No postponed annotations here: typing would compile each of them, which is half of what this module takes to load.
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import re2
@@ -75,9 +75,20 @@ def selected(select: Select, timeline: Timeline, triggers: Sequence[Signal] = ()
             codes = {str(code) for code in select.xids}
             xids = (s for s in timeline.named(("xid",)) if s.fields.get("xid") in codes)
             chosen = [*chosen, *xids]
-    found = [s for s in chosen if holds(select.where, s.fields)]
+    found = [*_holding(select.where, chosen)] if select.where else [*chosen]
     found.sort(key=lambda s: s.order)
     return found
+
+
+def _holding(where: Mapping[str, str], signals: Iterable[Signal]) -> Iterator[Signal]:
+    """Yield those whose fields hold.  Lines that say the same share their fields, which are asked once."""
+    asked: dict[int, bool] = {}
+    for signal in signals:
+        place = id(signal.fields)
+        if place not in asked:
+            asked[place] = holds(where, signal.fields)
+        if asked[place]:
+            yield signal
 
 
 def readable(case: Case, before: float) -> str | None:

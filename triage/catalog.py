@@ -13,16 +13,20 @@
 
 These are facts about hardware and driver that ship with the program, whichever
 rulebook is used.  Each file is read once, when somebody first asks for it, so
-that a sweep of a healthy node reads none of them.
+that a sweep of a healthy node reads none of them; what was read is kept in the
+user's cache (`triage.kept`), because YAML takes far longer to read than a log.
 """
 
 from __future__ import annotations
 
+import marshal
+import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from triage import __version__, kept
 from triage.rulebook.folders import RULES
 from triage.rulebook.problems import Problem, RulebookError
 
@@ -163,6 +167,38 @@ def document(name: str, directory: Path = CATALOG) -> Mapping[str, Any]:
     Raises:
         RulebookError: if it cannot be read or does not fit, with every place.
     """
+    folder, key = kept.folder(), _key(directory / f"{name}.yaml", RULES / "schema" / f"{name}.v1.json")
+    body = None if folder is None or key is None else kept.read(folder, f"catalog-{name}")
+    root: Any = None if body is None or key is None or not body.startswith(key) else _unpacked(body[len(key) :])
+    if not isinstance(root, dict):
+        root = _read(name, directory)
+        if folder is not None and key is not None:
+            kept.write(folder, f"catalog-{name}", key + marshal.dumps(root))
+    found: Mapping[str, Any] = root
+    return found
+
+
+def _key(*paths: Path) -> bytes | None:
+    """What a kept file begins with: the hash of what it was made of, and by what; None if that cannot be read."""
+    digest = kept.digest(f"{__version__}\0{sys.version}\0".encode())
+    try:
+        for path in paths:
+            data = path.read_bytes()
+            digest.update(b"%d\0" % len(data) + data)
+    except OSError:
+        return None
+    key: bytes = digest.digest()
+    return key
+
+
+def _unpacked(body: bytes) -> Any:
+    try:
+        return marshal.loads(body)
+    except (ValueError, TypeError, EOFError):
+        return None
+
+
+def _read(name: str, directory: Path) -> dict[str, Any]:
     problems: list[Problem] = []
     from triage.rulebook.shape import check, schema  # here, because most lines need no catalogue
     from triage.rulebook.yamlload import read
@@ -172,8 +208,15 @@ def document(name: str, directory: Path = CATALOG) -> Mapping[str, Any]:
         problems.extend(check(parsed, schema(f"{name}.v1")))
     if problems or parsed is None:
         raise RulebookError(problems)
-    root: Mapping[str, Any] = parsed.root
+    root: dict[str, Any] = _plain(parsed.root)
     return root
+
+
+def _plain(value: Any) -> Any:
+    """The same without the places that its mappings and lists remember."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def sources(name: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ A `Layout` says byte by byte how the lines of a stretch of a log begin: which
 bytes are always the same (brackets, host, tag), where the date, the clock and
 the time since boot stand.  A line that has the layout is a record of its own,
 and its times are known, without that anybody has looked at it; what does not
-have it to the byte, or holds anything but plain text, is `odd` and must be read.
+have it to the byte, or holds more than printable ASCII and DEL, is `odd` and must be read.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ _DIGITS = np.uint64(0x0F0F0F0F0F0F0F0F)
 _TOP = np.uint64(0x8080808080808080)
 _ONE = np.uint64(0x0101010101010101)
 _NONE = np.uint64(0)
-# Digits become pairs, pairs fours, fours one number: the weight of the earlier, its distance in bits, what is kept.
+# Digits become pairs, pairs fours, fours one number: the sum of an earlier part times its weight and of a later one
+# stands in the upper half of the product; the distance of that, and what is kept of it.
 _JOINED = tuple(
-    (np.uint64(factor), np.uint64(shift), np.uint64(kept))
-    for factor, shift, kept in (
+    (np.uint64(weight << shift | 1), np.uint64(shift), np.uint64(kept))
+    for weight, shift, kept in (
         (10, 8, 0x00FF00FF00FF00FF),
         (100, 16, 0x0000FFFF0000FFFF),
-        (10000, 32, 0xFFFFFFFF),
+        (10000, 32, 0x00000000FFFFFFFF),
     )
 )
 _CLOCK_DIGITS = np.uint64(0x0F0F000F0F000F0F)
 
 
-_bytes = np.empty(1 << 20, np.uint8)
 _flags = np.empty(1 << 20, np.bool_)
 
 
@@ -72,6 +72,21 @@ class Layout(NamedTuple):
     uptime: tuple[int, int] | None  # of the seconds, and how many digits they have
     shape: str  # the method of `probes.records_shapes` that reads it
     key: bytes
+
+
+class Stretch(NamedTuple):
+    """Lines of a block that follow each other: the first, and the one after the last.
+
+    `begin` and `stop` are where the first begins and ends; the lines before `sure` may be passed over.
+    """
+
+    first: int
+    end: int
+    begin: int
+    stop: int
+    odd: bool
+    layout: int
+    sure: int
 
 
 class Lines(NamedTuple):
@@ -98,14 +113,19 @@ class Lines(NamedTuple):
         place = bisect_right(self.falls, first)
         return place == len(self.falls) or self.falls[place] >= end
 
-    def stretches(self) -> Iterator[tuple[int, int]]:
+    def stretches(self) -> Iterator[Stretch]:
         """The lines in stretches of one layout and day; one that must be read stands alone."""
-        apart = self.odd | ~self.same_day
-        apart[1:] |= self.odd[:-1] | (self.layout[1:] != self.layout[:-1])
-        first = 0
-        for end in [*np.flatnonzero(apart[1:]).tolist(), len(apart) - 1]:
-            yield first, end + 1
-            first = end + 1
+        odd, layout = self.odd, self.layout
+        apart = odd | ~self.same_day
+        apart[1:] |= odd[:-1] | (layout[1:] != layout[:-1])
+        apart[0] = True
+        firsts = np.flatnonzero(apart)
+        after = np.append(firsts[1:], len(apart))
+        # The last line before one that may go on with it must be read; so must the last of the block.
+        sure = after - 1
+        sure[:-1] += layout[firsts[1:]] >= 0
+        columns = (firsts, after, self.starts[firsts], self.ends[firsts], odd[firsts], layout[firsts], sure)
+        return map(Stretch, *(column.tolist() for column in columns))
 
 
 def ends(values: Any, first: int, end: int) -> tuple[int, int]:
@@ -193,11 +213,10 @@ def study(block: memoryview, layouts: Sequence[Layout], found: Sequence[int]) ->
     data = np.frombuffer(block, np.uint8)
     size = len(data)
     # Fresh memory for each block would cost more than all that is done with it.
-    if len(_bytes) < size:
-        _bytes.resize(size, refcheck=False)
+    if len(_flags) < size:
         _flags.resize(size, refcheck=False)
-    np.subtract(data, np.uint8(32), out=_bytes[:size])
-    np.greater(_bytes[:size], 94, out=_flags[:size])
+    # Control characters and, as negative numbers, what is not ASCII.  DEL is left: it is only spelt in another way.
+    np.less(data.view(np.int8), np.int8(32), out=_flags[:size])
     special = _places(_flags[:size])
     kinds = data[special]
     newline = kinds == 10
@@ -262,10 +281,8 @@ def _assign(data: Any, lines: Lines, rest: Any, index: int, layout: Layout) -> A
         return np.arange(len(lines.starts)) if rest is None else rest
     right: Any = None
     wrong: Any = None
-    row = []
-    for place, (least, room) in enumerate(zip(layout.least, layout.room, strict=True)):
-        word = _words(data, 8 * place)[begins]
-        row.append(word)
+    row = _heads(data, begins, len(layout.least))
+    for word, least, room in zip(row, layout.least, layout.room, strict=True):
         if least + room == _TOP - _ONE:  # the same bytes in every line
             same = word == least
             right = same if right is None else np.logical_and(right, same, out=right)
@@ -320,9 +337,11 @@ def _part(row: list[Any], place: int) -> Any:
     return low | row[index + 1] << (np.uint64(64) - bits) if index + 1 < len(row) else low
 
 
-def _words(data: Any, place: int) -> Any:
-    """The eight bytes from each byte on, `place` bytes further."""
-    return np.ndarray((max(len(data) - 7 - place, 0),), "<u8", data, place, (1,))
+def _heads(data: Any, begins: Any, words: int) -> list[Any]:
+    """The first bytes of the lines that begin at these places, in so many words of eight bytes."""
+    # All at once, because what costs time is to come to the places.
+    every = np.ndarray((len(data) + 1 - 8 * words,), f"V{8 * words}", data, 0, (1,))
+    return list(np.ascontiguousarray(every[begins].view("<u8").reshape(-1, words).T))
 
 
 def _number(word: Any, digits: int) -> Any:
@@ -330,9 +349,8 @@ def _number(word: Any, digits: int) -> Any:
     word = word << np.uint64(64 - 8 * digits)
     word &= _DIGITS
     for factor, shift, kept in _JOINED:
-        higher = word >> shift
         word *= factor
-        word += higher
+        word >>= shift
         word &= kept
     return word.view(np.int64)
 

@@ -24,6 +24,11 @@ class SteadyReader(_Reader):
         """The shape that the next line is tried by first; the second item makes the head of it."""
         return self._shapes._last
 
+    @property
+    def open(self) -> bool:
+        """Whether a record has begun and may go on."""
+        return self._head is not None or self._ready is not None or self._export is not None
+
     def boot(self, shape: Any, host: str | None) -> str | None:
         """The boot that a further line of this shape and host would belong to, or None if that is not certain."""
         boots = self._boots

@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from probes.model import LogRecord
+from probes.records_text import LINE_CAP
 from triage.fast_reader import SteadyReader
 from triage.intake import Intake
 from triage.streams import Damaged, as_utf8, cut_line, line_start
@@ -63,6 +64,20 @@ class _Known(NamedTuple):
 
     layout: Layout
     shape: Any
+
+
+def _load_numpy() -> None:
+    """Load numpy without the threads of its linear algebra, which spin for longer than all else of it takes to load."""
+    name = "OPENBLAS_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        import numpy  # noqa: F401  # by fast_blocks
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def large(paths: Iterable[str]) -> list[str]:
@@ -128,7 +143,7 @@ class FastIntake(Intake):
         """Whether what a fast reading needs is installed."""
         if self.refused is None and not self._finders:
             try:
-                import numpy  # noqa: F401  # by fast_blocks
+                _load_numpy()
             except ImportError:
                 self.refused = "the Python package numpy is not installed"
         return self.refused is None
@@ -172,6 +187,8 @@ class _Log:
         self._scanner = scanner
         self._spans = spans
         self._known: list[_Known] = []
+        self._blocks: Any = None
+        """`triage.fast_blocks`, once it is needed."""
         self._broken = False
 
     def records(self, parts: Iterator[bytes], slow_start: int) -> Iterator[LogRecord]:
@@ -237,10 +254,11 @@ class _Log:
         """Note the layout of a line that was just read; whether it is a new one that can be used."""
         if not self._intake.usable():
             return False
-        from triage.fast_blocks import layout_of
+        from triage import fast_blocks
 
+        self._blocks = fast_blocks
         shape = self._reader.shape
-        layout = layout_of(line)
+        layout = fast_blocks.layout_of(line)
         if layout is None or shape is None or shape[1].__name__ != layout.shape:
             return False
         tagged = layout.host is not None
@@ -254,36 +272,36 @@ class _Log:
 
     def _stretch(self, block: memoryview, find: Find) -> Generator[LogRecord, None, int]:
         """Read a block, passing over what can be; return the bytes done: not all where another layout was learnt."""
-        from triage.fast_blocks import study
-
         places: list[int] = []
         find(block, lambda _id, _start, end, _flags, _context: places.append(end))
-        lines = study(block, [known.layout for known in self._known], places)
-        count = len(lines.starts)
+        lines = self._blocks.study(block, [known.layout for known in self._known], places)
+        reader = self._reader
         tries = 0
-        for first, end in lines.stretches():
-            if lines.odd[first]:
-                line = bytes(block[int(lines.starts[first]) : int(lines.ends[first])])
-                yield from self._feed(cut_line(line_start(line), len(line)))
-                if lines.layout[first] < 0 and tries < TRIES:
+        for first, end, begin, stop, odd, layout, sure in lines.stretches():
+            if odd:
+                line = bytes(block[begin:stop])
+                self._taken.lines += 1
+                record = reader.feed(line if stop - begin <= LINE_CAP else cut_line(line_start(line), len(line)))
+                if record is not None:
+                    yield record
+                if layout < 0 and tries < TRIES:
                     tries += 1
                     if self._learn(line):
-                        return int(lines.ends[first]) + 1
+                        return int(stop) + 1
                 continue
-            known = self._known[lines.layout[first]]
-            # The last line before one that may go on with it must be read; so must the last of the block.
-            sure = end if end < count and lines.layout[end] >= 0 else end - 1
+            known = self._known[layout]
             while first < end:
                 if sure - first >= SHORTEST:
                     boot = self._boot(known)
                     if boot is not None:
-                        yield from self._reader.close()
+                        if reader.open:
+                            yield from reader.close()
                         if not self._scanner.crashes.underway and self._spans.knows((self._taken.origin, boot)):
                             passed = self._pass(block, lines, known, boot, first, sure)
                             if passed > first:
                                 first = passed
                                 continue
-                yield from self._feed(bytes(block[int(lines.starts[first]) : int(lines.ends[first])]))
+                yield from self._feed(bytes(block[lines.starts.item(first) : lines.ends.item(first)]))
                 first += 1
         return len(block)
 
@@ -302,8 +320,7 @@ class _Log:
 
     def _pass(self, block: memoryview, lines: Lines, known: _Known, boot: str, first: int, end: int) -> int:
         """Do at once what reading the lines from `first` to before `end` would; return the first line not done."""
-        from triage.fast_blocks import before_fall, ends
-
+        before_fall, ends = self._blocks.before_fall, self._blocks.ends
         layout, taken, reader = known.layout, self._taken, self._reader
         zoneless = taken.tally.zoneless
         rising = lines.rising(first, end)

@@ -7,13 +7,14 @@ ever unpickled.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from triage import __version__, kept
-from triage.patterns import Needle, Untranslatable, fewest, needles, spaced
+
+if TYPE_CHECKING:
+    from triage.patterns import Needle
 
 FORMAT = "3"
 """Changed whenever the same phrases would make another file."""
@@ -31,6 +32,8 @@ def phrases(patterns: Iterable[str], always: Iterable[str] = ()) -> list[Needle]
     Raises:
         NoHyperscan: if a pattern names nothing to search for.
     """
+    from triage.patterns import Needle, Untranslatable, fewest, needles, spaced  # only where none is kept
+
     try:
         found = fewest([*(Needle(text) for text in always), *(n for pattern in patterns for n in needles(pattern))])
     except Untranslatable as error:
@@ -78,7 +81,8 @@ def finder(patterns: Sequence[str], always: Sequence[str] = (), folder: Path | N
 def _key(patterns: Iterable[str], always: Iterable[str], hyperscan: Any) -> str:
     """Of the rulebook's patterns, and of the program and engine that make the database of them."""
     text = "\n".join((FORMAT, __version__, hyperscan.__version__, *always, "", *patterns))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    name: str = kept.digest(text.encode()).hexdigest()[:32]
+    return name
 
 
 def _load(folder: Path, name: str, hyperscan: Any) -> Any:

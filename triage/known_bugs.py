@@ -38,8 +38,11 @@ def known_bug(clause: KnownBug, case: Case) -> Answer:
     """
     spared: Answer | None = None
     unread: Answer | None = None
+    kinds = {(signal.name, signal.fields.get("xid")) for signal in case.triggers}
     for bug in case.bugs:
         if bug.leaf != clause.leaf and not bug.leaf.startswith(f"{clause.leaf}."):
+            continue
+        if not any(_names(select, *kind) for select in bug.shows for kind in kinds):
             continue
         for symptom, whole in _symptoms(bug, case):
             loaded = _loaded(case, symptom)
@@ -83,10 +86,13 @@ def _symptoms(bug: DriverBug, case: Case) -> Iterator[tuple[Signal, bool]]:
 
 def _is(select: Select, signal: Signal) -> bool:
     """Whether a selection means a signal."""
-    named = signal.name in select.signals or (
-        signal.name == "xid" and signal.fields.get("xid") in {str(code) for code in select.xids}
-    )
-    return named and holds(select.where, signal.fields)
+    named = _names(select, signal.name, signal.fields.get("xid"))
+    return named and (not select.where or holds(select.where, signal.fields))
+
+
+def _names(select: Select, name: str, xid: str | None) -> bool:
+    """Whether a selection means signals of this name, or with this Xid."""
+    return name in select.signals or (name == "xid" and any(xid == str(code) for code in select.xids))
 
 
 def _loaded(case: Case, symptom: Signal) -> _Loaded | None:

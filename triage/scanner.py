@@ -159,8 +159,9 @@ class Scanner:
         crashes = self.crashes
         if not signals:
             self.plain += 1
-            if crashes.idle(record):
-                return
+        if crashes.idle(record) and not any(signal.name.startswith("crash.") for signal in signals):
+            yield from signals
+            return
         yield from crashes.feed(record, signals)
         for signal in signals:
             if not signal.name.startswith("crash."):
@@ -178,37 +179,27 @@ class Scanner:
 
     def match(self, record: LogRecord) -> list[Signal]:
         """Return the signals of one record on its own."""
-        kind = "pasted" if record.pasted else "kernel" if record.kernel else "service"
-        chosen = self._sets.get(kind) or self._set(kind)
         text = flat(record.message)
-        try:
-            hits = chosen.hits(text) if text else ()
-        except UnicodeEncodeError:  # lone surrogates never belong to a pattern
-            text = text.encode("utf-8", "replace").decode()
-            hits = chosen.hits(text)
-        if not hits:
-            return []
         # A storm says the same over and over.
         key = (record.kernel, record.pasted, record.identifier, text)
         found = self._told.get(key)
         if found is None:
-            found = [*self._search(chosen, record, text, hits)]
+            found = [*self._read(record, text)] if text else []
             if found and len(text) <= REMEMBERED_LENGTH:
                 if len(self._told) >= REMEMBERED:
                     self._told.clear()
                 self._told[key] = found
         return [Signal(name, pci, fields, record) for name, pci, fields in found]
 
-    def _set(self, kind: str) -> _Set:
-        unfit = {"kernel": "service", "service": "kernel"}.get(kind)
-        signals, sieves = self._rulebook.signals, self._rulebook.sieves
-        fit = [place for place, pattern in enumerate(signals) if pattern.source != unfit]
-        found = self._sets[kind] = _compile(
-            tuple(signals[place] for place in fit), tuple(sieves[place] for place in fit) if sieves else ()
-        )
-        return found
-
-    def _search(self, chosen: _Set, record: LogRecord, text: str, hits: Sequence[int]) -> Iterator[_Told]:
+    def _read(self, record: LogRecord, text: str) -> Iterator[_Told]:
+        """What the patterns make of a record."""
+        kind = "pasted" if record.pasted else "kernel" if record.kernel else "service"
+        chosen = self._sets.get(kind) or self._set(kind)
+        try:
+            hits = chosen.hits(text)
+        except UnicodeEncodeError:  # lone surrogates never belong to a pattern
+            text = text.encode("utf-8", "replace").decode()
+            hits = chosen.hits(text)
         read = False
         for index in hits:
             if not chosen.patterns[index].rest and (told := self._tell(chosen, record, text, index)) is not None:
@@ -219,6 +210,15 @@ class Scanner:
         for index in hits:
             if chosen.patterns[index].rest and (told := self._tell(chosen, record, text, index)) is not None:
                 yield told
+
+    def _set(self, kind: str) -> _Set:
+        unfit = {"kernel": "service", "service": "kernel"}.get(kind)
+        signals, sieves = self._rulebook.signals, self._rulebook.sieves
+        fit = [place for place, pattern in enumerate(signals) if pattern.source != unfit]
+        found = self._sets[kind] = _compile(
+            tuple(signals[place] for place in fit), tuple(sieves[place] for place in fit) if sieves else ()
+        )
+        return found
 
     def _tell(self, chosen: _Set, record: LogRecord, text: str, index: int) -> _Told | None:
         """What one pattern makes of a record, if it reads it."""

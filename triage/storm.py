@@ -16,55 +16,60 @@ _ADDRESS = re.compile(r"(?:@|[Aa]ddr(?:ess)?:?|physAddr) ?(0x[0-9a-fA-F_]{1,34})
 _NOBODY = ("'<unknown>'", "<unknown>", "")
 
 
+class Burst:
+    """A signal while others that are equal to it come."""
+
+    __slots__ = ("addresses", "count", "first", "last_at", "last_monotonic", "many", "processes")
+
+    def __init__(self, first: Signal, last_at: float | None, last_monotonic: float | None) -> None:
+        self.first = first
+        self.count = 0
+        self.last_at = last_at
+        self.last_monotonic = last_monotonic
+        self.processes: set[str] = set()
+        self.addresses: set[str] = set()
+        self.many = False
+
+    def signal(self) -> Signal:
+        """Return what it all is folded into."""
+        return self.first._replace(
+            count=self.count,
+            last_at=self.last_at,
+            last_monotonic=self.last_monotonic,
+            processes=frozenset(self.processes),
+            addresses=frozenset(self.addresses),
+            many=self.many,
+        )
+
+
 class Crowds:
-    """Tells apart the processes and addresses of signals while they are folded."""
+    """Counts signals, and tells apart their processes and addresses while they are folded."""
 
     def __init__(self) -> None:
-        self._of: dict[tuple[str, int], tuple[set[str], set[str]]] = {}
-        self._full: set[tuple[str, int]] = set()
         self._held = 0
 
-    def add(self, place: tuple[str, int], signal: Signal) -> None:
-        """Take notice of a signal that is folded into the one at this place, or is the first there."""
-        own = self._of.get(place)
-        if own is None:
-            own = self._of[place] = (set(), set())
+    def add(self, burst: Burst, signal: Signal) -> None:
+        """Take notice of a signal that is folded into the first of a burst, or is the first."""
+        burst.count += signal.count
         if signal.many:
-            self._full.add(place)
+            burst.many = True
         fields = signal.fields
-        found = ((signal.processes or _process(fields)), (signal.addresses or _address(fields)))
-        for known, values in zip(own, found, strict=True):
+        for known, values in (
+            (burst.processes, signal.processes or _process(fields)),
+            (burst.addresses, signal.addresses or _address(fields)),
+        ):
             for value in values:
                 if value in known:
                     continue
                 if len(known) >= EACH or self._held >= ALL:
-                    self._full.add(place)
+                    burst.many = True
                     break
                 known.add(value)
                 self._held += 1
 
-    def move(self, origin: str, moved: Mapping[int, int]) -> None:
-        """Take notice that signals of a log were forgotten, and where the others stand now."""
-        for place in [place for place in self._of if place[0] == origin]:
-            own = self._of.pop(place)
-            full = place in self._full
-            self._full.discard(place)
-            if place[1] in moved:
-                here = (origin, moved[place[1]])
-                self._of[here] = own
-                if full:
-                    self._full.add(here)
-            else:
-                self._held -= len(own[0]) + len(own[1])
-
-    def told(self, place: tuple[str, int], signal: Signal) -> Signal:
-        """Return the folded signal with what was told apart."""
-        own = self._of.get(place)
-        if own is None:
-            return signal
-        return signal._replace(
-            processes=frozenset(own[0]), addresses=frozenset(own[1]), many=signal.many or place in self._full
-        )
+    def forget(self, burst: Burst) -> None:
+        """Take notice that a burst is held no more."""
+        self._held -= len(burst.processes) + len(burst.addresses)
 
 
 def _process(fields: Mapping[str, str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from probes.model import LogRecord
 from triage.model import Signal
-from triage.storm import Crowds
+from triage.storm import Burst, Crowds
 
 FOLD = 180.0
 """Seconds of silence that end a burst; NVIDIA's fleet tooling uses the same."""
@@ -167,6 +167,16 @@ class Spans:
 _Words = tuple[str, str | None, str]
 
 
+class _When(NamedTuple):
+    """Which line said it, and when."""
+
+    origin: str
+    line: int
+    boot: str | None
+    at: float | None
+    monotonic: float | None
+
+
 class Heard:
     """Tells a line that is there twice from an event that came twice.
 
@@ -180,17 +190,18 @@ class Heard:
 
     def __init__(self) -> None:
         self._origin: str | None = None
-        self._own: dict[_Words, LogRecord] = {}  # when each message last came in this log; if too many, from then on
-        self._first: dict[_Words, LogRecord] = {}  # when the first so many messages of this log came first
-        self._final: dict[_Words, LogRecord] = {}  # and last
-        self._others: dict[_Words, LogRecord] = {}  # and what the logs before this one ended with
+        self._own: dict[_Words, _When] = {}  # when each message last came in this log; if too many, from then on
+        self._first: dict[_Words, _When] = {}  # when the first so many messages of this log came first
+        self._final: dict[_Words, _When] = {}  # and last
+        self._others: dict[_Words, _When] = {}  # and what the logs before this one ended with
         self.echoes: dict[tuple[str, str | None], int] = {}
         """How many signals of each source and boot had gone by before."""
 
     def before(self, signal: Signal) -> bool:
         """Whether this very record has gone by already."""
-        key = (signal.name, signal.pci, signal.record.message)
-        now = signal.record._replace(message="", text="")  # which the key holds, and which may be long
+        record = signal.record
+        key = (signal.name, signal.pci, record.message)
+        now = _When(record.origin, record.line, record.boot, record.at, record.monotonic)
         if now.origin != self._origin:
             self._turn(now.origin)
         last = self._own.get(key)
@@ -217,14 +228,14 @@ class Heard:
 
     def _turn(self, origin: str | None) -> None:
         """Another log begins."""
-        for key, record in self._final.items():
+        for key, when in self._final.items():
             if key in self._others or len(self._others) < self.MOST:
-                self._others[key] = record
+                self._others[key] = when
         self._origin = origin
         self._own, self._first, self._final = {}, {}, {}
 
 
-def _same_event(last: LogRecord, now: LogRecord) -> bool:
+def _same_event(last: _When, now: _When) -> bool:
     """Whether two records of the same words are one."""
     if (last.origin, last.line) == (now.origin, now.line):
         return False
@@ -248,76 +259,62 @@ class Axis:
         self.spans = spans
         self.kept = 0
         self._most = most
-        self._logs: dict[str, list[Signal]] = {}
-        self._latest: dict[tuple[object, ...], tuple[str, int]] = {}
+        self._logs: dict[str, list[Burst]] = {}
+        self._latest: dict[tuple[object, ...], Burst] = {}
         self._crowds = Crowds()
         self._dropped = 0
 
     def take(self, signal: Signal) -> None:
         """Take one signal: a new one, or a further one of a burst."""
-        heard, logs = self.spans.heard, self._logs
+        heard, record = self.spans.heard, signal.record
         folded = signal.last_order == FOLDED
         if not folded and heard.before(signal):
-            here = (signal.record.origin, signal.record.boot)
+            here = (record.origin, record.boot)
             heard.echoes[here] = heard.echoes.get(here, 0) + 1
             return
-        log = logs.setdefault(signal.record.origin, [])
+        log = self._logs.setdefault(record.origin, [])
         key = _fold_key(signal)
-        place = self._latest.get(key)
-        if place is not None:
-            first = logs[place[0]][place[1]]
-            gap = _gap(first, signal)
+        burst = self._latest.get(key)
+        if burst is not None:
+            gap = _gap(burst, record)
             if gap is None or gap <= FOLD:
-                self._crowds.add(place, signal)
-                logs[place[0]][place[1]] = first._replace(
-                    count=first.count + signal.count,
-                    last_at=signal.record.at or first.last_at,
-                    last_monotonic=signal.record.monotonic or first.last_monotonic,
-                )
+                self._crowds.add(burst, signal)
+                burst.last_at = record.at or burst.last_at
+                burst.last_monotonic = record.monotonic or burst.last_monotonic
                 return
         if self.kept >= self._most:
             self._dropped += signal.count
             return
         self.kept += 1
-        self._latest[key] = place = (signal.record.origin, len(log))
-        self._crowds.add(place, signal)
-        if not folded:
-            signal = signal._replace(last_at=signal.record.at, last_monotonic=signal.record.monotonic)
-        log.append(signal)
+        last = (signal.last_at, signal.last_monotonic) if folded else (record.at, record.monotonic)
+        self._latest[key] = burst = Burst(signal, *last)
+        self._crowds.add(burst, signal)
+        log.append(burst)
 
     def forget(self, most: int) -> int:
         """Keep only the latest `most` signals of each log, and say of what was before that it was not heard.
 
         Returns how many went.  A burst that goes on stays, whenever it began.
         """
-        gone = 0
+        lost: set[Burst] = set()
         for origin, log in self._logs.items():
-            latest = sorted(range(len(log)), key=lambda place: _ended(log[place]), reverse=True)[:most]
-            if len(latest) == len(log):
+            old = sorted(log, key=_ended, reverse=True)[most:]
+            if not old:
                 continue
-            kept = sorted(latest)
-            gone += len(log) - len(kept)
-            moved = {place: number for number, place in enumerate(kept)}
-            lost = [log[place] for place in range(len(log)) if place not in moved]
-            self.spans.forget(origin, lost)
-            self._latest = {
-                key: (where, moved[place] if where == origin else place)
-                for key, (where, place) in self._latest.items()
-                if where != origin or place in moved
-            }
-            self._logs[origin] = [log[place] for place in kept]
-            self._crowds.move(origin, moved)
-        self.kept -= gone
-        return gone
+            lost.update(old)
+            self._logs[origin] = [burst for burst in log if burst not in lost]
+            self.spans.forget(origin, [burst.signal() for burst in log if burst in lost])
+        if lost:
+            self._latest = {key: burst for key, burst in self._latest.items() if burst not in lost}
+            for burst in lost:
+                self._crowds.forget(burst)
+        self.kept -= len(lost)
+        return len(lost)
 
     def timeline(self) -> Timeline:
         """Merge and number what was taken so far."""
         notices = [f"{self._dropped} further distinct signals were counted but not kept"] if self._dropped else []
-        told = self._crowds.told
-        logs = [
-            [told((origin, place), signal) for place, signal in enumerate(log)] for origin, log in self._logs.items()
-        ]
-        merged, unmerged = _merge(logs)
+        merged, unmerged = _merge([[burst.signal() for burst in log] for log in self._logs.values()])
         if unmerged:
             notices.append(
                 "no wall-clock times in "
@@ -332,8 +329,9 @@ class Axis:
         return Timeline(numbered, {n: tuple(s) for n, s in by_name.items()}, spans, tuple(notices))
 
 
-def _ended(signal: Signal) -> tuple[float, float]:
-    return (signal.last_monotonic or signal.record.monotonic or 0.0, signal.last_at or signal.record.at or 0.0)
+def _ended(burst: Burst) -> tuple[float, float]:
+    record = burst.first.record
+    return (burst.last_monotonic or record.monotonic or 0.0, burst.last_at or record.at or 0.0)
 
 
 def seconds_between(one: Signal, other: Signal) -> float | None:
@@ -356,18 +354,19 @@ def _apart(first: float, first_end: float | None, second: float, second_end: flo
     return second_end - first if second_end < first else 0.0
 
 
-def _gap(first: Signal, signal: Signal) -> float | None:
+def _gap(burst: Burst, record: LogRecord) -> float | None:
     """Return how long a burst has been silent before its next line."""
-    if signal.record.at is not None and first.last_at is not None:
-        return signal.record.at - first.last_at
-    if signal.record.monotonic is not None and first.last_monotonic is not None:
-        return signal.record.monotonic - first.last_monotonic
+    if record.at is not None and burst.last_at is not None:
+        return record.at - burst.last_at
+    if record.monotonic is not None and burst.last_monotonic is not None:
+        return record.monotonic - burst.last_monotonic
     return None
 
 
 def _fold_key(signal: Signal) -> tuple[object, ...]:
-    fields = tuple((k, v) for k, v in signal.fields.items() if k not in _NOT_KEY)
-    shape = _VOLATILE.sub("#", signal.fields.get("text", ""))[:120]
+    fields = tuple([pair for pair in signal.fields.items() if pair[0] not in _NOT_KEY])
+    text = signal.fields.get("text")
+    shape = _VOLATILE.sub("#", text)[:120] if text else ""
     return (signal.name, signal.pci, signal.record.boot, signal.record.origin, fields, shape)
 
 

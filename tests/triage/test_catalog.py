@@ -201,3 +201,30 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     """With what the system says."""
     with pytest.raises(RulebookError, match=r"rules/catalog/sxid\.yaml:1:1: cannot be read: No such file"):
         catalog.document("sxid", tmp_path)
+
+
+def test_what_was_read_is_kept_and_believed_only_of_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the same whether it was kept or not; a changed file, or a kept one that was tampered with, is read anew."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    own = tmp_path / "own"
+    own.mkdir()
+    text = (catalog.CATALOG / "rminit.yaml").read_text()
+    (own / "rminit.yaml").write_text(text)
+    read = catalog.document.__wrapped__
+    first = read("rminit", own)
+    kept = tmp_path / "cache" / "gpu-triage" / "catalog-rminit"
+    good = kept.read_bytes()
+    monkeypatch.setattr(catalog, "_read", lambda name, directory: pytest.fail("the kept one is not used"))
+    assert first == read("rminit", own)
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for bad in (good[:-1] + bytes([good[-1] ^ 1]), good[:70], b""):
+        kept.write_bytes(bad)
+        assert first == read("rminit", own)
+        assert good == kept.read_bytes()
+    (own / "rminit.yaml").write_text(text.replace("statuses:", "states:", 1))
+    with pytest.raises(RulebookError):
+        read("rminit", own)
+    assert good == kept.read_bytes()

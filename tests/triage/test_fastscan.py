@@ -8,6 +8,7 @@ import io
 import json
 import random
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -170,6 +171,8 @@ MUTATIONS: tuple[Callable[[str, random.Random], str], ...] = (
     lambda line, r: line.replace("e", "\u00e9", 1),
     lambda line, r: line.replace(" ", "\x1b[1m ", 1),
     lambda line, r: line.replace("X", "\x1b[0mX", 1),
+    lambda line, r: line.replace(r.choice(" XR1:"), "\x7f", 1),
+    lambda line, r: line + "\x7f",
     lambda line, r: line.replace("1", "x", 1),
     lambda line, r: " " + line,
     lambda line, r: "> " + line,
@@ -374,6 +377,19 @@ def test_without_the_engine_a_log_is_read_slowly_and_says_so(monkeypatch: pytest
     assert expected[0] == found[0]
     notice = f"large logs are read slowly, with the same result: the Python package {package} is not installed"
     assert (*expected[2], notice) == found[2]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted in /proc")
+def test_numpy_is_loaded_without_threads_and_leaves_the_environment_alone() -> None:
+    """A thread for each processor, which spins at first, would cost more than reading a hundred megabytes."""
+    code = (
+        "import os, sys\nfrom triage.fastscan import FastIntake\nfrom triage.rulebook.load import load\n"
+        "before = dict(os.environ)\n"
+        "assert FastIntake([], rulebook=load(None, ()), now=1.0).usable() and 'numpy' in sys.modules\n"
+        "assert before == dict(os.environ)\nprint(len(os.listdir('/proc/self/task')))"
+    )
+    said = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, timeout=60, check=True)
+    assert "1" == said.stdout.strip()
 
 
 # --- the cache ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from triage.assess import assess
 from triage.cli.reports import load_rulebook
 from triage.intake import Intake
 from triage.model import Repeats, Signal
-from triage.storm import ALL, EACH, Crowds, repeats
+from triage.storm import ALL, EACH, Burst, Crowds, repeats
 
 NOW = 1764165600.0
 
@@ -57,20 +57,26 @@ def signal(pid: int, count: int = 1) -> Signal:
 
 def test_memory_does_not_grow_with_the_number_of_storms() -> None:
     crowds = Crowds()
-    for place in range(ALL // 100 + 10):
+    bursts = [Burst(signal(0), None, None) for _ in range(ALL // 100 + 10)]
+    for burst in bursts:
         for pid in range(120):
-            crowds.add(("log", place), signal(pid))
-    assert ALL == sum(len(crowds.told(("log", place), signal(0)).processes) for place in range(ALL // 100 + 10))
-    assert crowds.told(("log", ALL // 100 + 9), signal(0)).many
+            crowds.add(burst, signal(pid))
+    assert ALL == sum(len(burst.signal().processes) for burst in bursts)
+    assert bursts[-1].signal().many
+    crowds.forget(bursts[0])
+    fresh = Burst(signal(0), None, None)
+    crowds.add(fresh, signal(1))
+    assert (frozenset({"1"}), False) == (fresh.signal().processes, fresh.signal().many)
 
 
 def test_what_was_counted_elsewhere_is_put_together() -> None:
     crowds = Crowds()
-    first = signal(1)._replace(processes=frozenset({"1", "2"}))
-    crowds.add(("log", 0), first)
-    crowds.add(("log", 0), signal(2)._replace(processes=frozenset({"2", "3"}), many=True))
-    found = crowds.told(("log", 0), first)
-    assert (frozenset({"1", "2", "3"}), True) == (found.processes, found.many)
+    first = signal(1, 4)._replace(processes=frozenset({"1", "2"}))
+    burst = Burst(first, None, None)
+    crowds.add(burst, first)
+    crowds.add(burst, signal(2, 3)._replace(processes=frozenset({"2", "3"}), many=True))
+    found = burst.signal()
+    assert (frozenset({"1", "2", "3"}), 7, True) == (found.processes, found.count, found.many)
 
 
 def test_unknown_processes_count_as_none_and_clocks_that_are_missing_as_unknown() -> None:

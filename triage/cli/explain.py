@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Sequence
@@ -12,6 +13,9 @@ from triage.cli.exits import DONE, FOUND, INTERRUPTED, PARTIAL, UNREACHABLE, Ref
 from triage.cli.options import Parser, add_logs, add_output, add_rules, add_window, jobs, look, overlays, whole, window
 from triage.cli.reports import from_logs, load_rulebook
 from triage.model import SEVERITIES
+
+COLLECTED = 50_000
+"""New objects after which those that only hold each other are looked for; reading logs makes next to none."""
 
 
 def parser() -> Parser:
@@ -73,6 +77,7 @@ gpu-triage explain panic.txt --format json | jq '.incidents[0].verdict'
 
 def main(words: Sequence[str]) -> int:
     """Read, decide, print."""
+    gc.set_threshold(COLLECTED)
     args = parser().parse_args(words)
     files = args.files or ["-"]
     if "-" in files and not args.files and output.is_terminal(sys.stdin):

@@ -58,14 +58,17 @@ def reader_of(first: bytes) -> Reader | None:
     start = first[:LOOKED_AT]
     if b"nvidia_smi_log" in start and _XML.match(start):
         return _smi_xml
-    from triage.sections import bug_report, lspci
+    if b"Start of NVIDIA bug report" in start:
+        from triage.sections import bug_report  # here, because few inputs are one and it takes long to load
 
-    if b"Start of NVIDIA bug report" in start and bug_report.BEGINS.search(start):
-        return _bug_report
+        if bug_report.BEGINS.search(start):
+            return _bug_report
     if b"NVSMI LOG" in start and _SMI_TEXT.search(start):
         return _smi_text
     if dcgm_json(start):
         return _dcgm
+    from triage.sections import lspci
+
     if lspci.BEGINS.match(start):
         return _lspci
     return None
