@@ -8,6 +8,7 @@ Each browser window has a process of its own.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import secrets
 import shlex
@@ -50,8 +51,19 @@ class Loopback(Server):
         """Keep quiet: what goes wrong is told in the browser."""
 
     async def on_startup(self, app: web.Application) -> None:
-        """Say what to open."""
-        self._tell(self.address)
+        """Say what to open as soon as it can be, which is a moment from now."""
+        self._opening = asyncio.create_task(self._say_when_open())
+
+    async def _say_when_open(self) -> None:
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(HOST, self.port)
+            except OSError:
+                await asyncio.sleep(0.02)
+                continue
+            writer.close()
+            self._tell(self.address)
+            return
 
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()

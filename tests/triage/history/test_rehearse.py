@@ -20,7 +20,7 @@ def test_it_is_told_what_a_sweep_is_told_and_writes_nothing(tmp_path: Path) -> N
     (told,) = report["incidents"]
     assert "open" == told["state"]
     assert told["opened_at"] == "2026-05-28T20:25:50.000Z"
-    assert told["history"] == {}
+    assert (told["history"]["reopened"], told["history"]["first_opened_at"]) == (0, told["opened_at"])
     assert [] == report["notices"]
     assert before == (tmp_path / FILE).read_bytes()
 
