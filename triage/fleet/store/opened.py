@@ -36,6 +36,7 @@ _FOR_GOOD = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|does not exist|permission denied"
     r"|not support SSL|certificate|could not translate host name|invalid (connection|URI|port|sslmode)|root\.crt"
 )
+_PROGRESS = "gpu-triage-progress"
 
 _making = threading.Lock()
 
@@ -211,13 +212,29 @@ def _cut_off(connection: Connection, seconds: float) -> Iterator[None]:
                 with socket.socket(fileno=os.dup(raw.pgconn.socket)) as wire:
                     wire.shutdown(socket.SHUT_RDWR)
 
-    timer = threading.Timer(seconds, cut)
-    timer.daemon = True
-    timer.start()
+    running: list[threading.Timer] = []
+
+    def arm() -> None:
+        for timer in running:
+            timer.cancel()
+        running[:] = [threading.Timer(seconds, cut)]
+        running[0].daemon = True
+        running[0].start()
+
+    arm()
+    connection.info[_PROGRESS] = arm
     try:
         yield
     finally:
-        timer.cancel()
+        connection.info.pop(_PROGRESS, None)
+        running[0].cancel()
+
+
+def progress(connection: Connection) -> None:
+    """Say that a long reading gets on: its deadline begins anew."""
+    arm = connection.info.get(_PROGRESS)
+    if arm is not None:
+        arm()
 
 
 def _may_pass(error: DBAPIError) -> bool:

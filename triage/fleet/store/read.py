@@ -9,6 +9,7 @@ from sqlalchemy import Connection, and_, case, func, select
 
 from triage.fleet.model import ANSWERED, Answer, Part
 from triage.fleet.store import contents
+from triage.fleet.store.opened import progress
 from triage.fleet.store.schema import content, incident, node, result, sweep
 
 CHUNK = 250
@@ -123,6 +124,7 @@ def by_node(
         names = [(own, name) for own, name in names if name in wanted]
     columns = [column for column in result.c if numbers or column.name not in ("names", "numbers")]
     for start in range(0, len(names), CHUNK):
+        progress(connection)
         some = dict(names[start : start + CHUNK])
         rows: dict[int, list[Any]] = {}
         asked = (
@@ -140,10 +142,9 @@ def by_node(
             yield some[own], _told(some[own], of_node, bodies.get(own, {}), incidents.get(own, []), keys, numbers)
 
 
-def last(connection: Connection, window: Window = ALL, *, only: Sequence[str] | None = None) -> Iterator[Told]:
-    """Yield the last answer of each node that answered in the window, else the last that became of the question."""
-    for _, told in by_node(connection, window, only=only):
-        yield told[-1]
+def nodes(connection: Connection) -> list[str]:
+    """Return the names of all nodes, in the order in which they are kept."""
+    return list(connection.execute(select(node.c.name).order_by(node.c.id)).scalars())
 
 
 def _told(
