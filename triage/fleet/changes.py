@@ -98,7 +98,7 @@ def between(node: str, before: Dated, after: Dated) -> list[Change]:
 
 
 def _parts(node: str, one: Sequence[Part], other: Sequence[Part], then: float, now: float) -> Iterable[Change]:
-    seats = {part.pci: part for part in one if part.pci is not None}
+    seats: dict[str | None, Part] = {part.pci: part for part in one if part.pci is not None}
     known = {identity(part): part for part in one if identity(part) is not None}
     present = {identity(part): part for part in other if identity(part) is not None}
     for who, part in present.items():

@@ -20,6 +20,7 @@ from tests.triage.cli.conftest import ROOT, Run, environment
 from tests.triage.cli.test_schema import fits
 from tests.triage.fleet.places import DAY
 from tests.triage.fleet.store.made import answer, failing, swept
+from triage.cli import main
 from triage.fleet.model import TIMED_OUT, Answer
 from triage.fleet.store import read, write
 from triage.fleet.store.opened import Store
@@ -43,6 +44,22 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshFleet]:
         yield up
 
 
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command in this process: what is told here of stores does not hang on the process it runs in."""
+
+    def do(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        with monkeypatch.context() as patched:
+            patched.delenv("GPU_TRIAGE_STORE", raising=False)
+            for name, value in (env or {}).items():
+                patched.setenv(name, value)
+            code = main(words)
+        told = capsys.readouterr()
+        return subprocess.CompletedProcess(words, code, told.out, told.err)
+
+    return do
+
+
 def sweep(nodes: SshFleet, folder: Path, *more: str, **env: str) -> subprocess.CompletedProcess[str]:
     words = ["-w", "s[1-6]", "--ssh-config", str(nodes.config), "--deadline", "30", "-o", str(folder), *more]
     return subprocess.run(
@@ -58,6 +75,19 @@ def sweep(nodes: SshFleet, folder: Path, *more: str, **env: str) -> subprocess.C
 def kept(address: str) -> dict[str, list[str]]:
     with Store(address) as store:
         return store.read(lambda c: {name: [each.answer.state for each in said] for name, said in read.by_node(c)})
+
+
+def test_the_libraries_of_a_store_are_loaded_only_for_one() -> None:
+    """A report of captures needs none of them."""
+    asked = "import sys, triage.cli.fleet_report, triage.cli.fleet_sweep, triage.cli.fleet_store, triage.cli.fleet_look"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{asked}; print({{'sqlalchemy', 'alembic', 'psycopg', 'pyarrow'}} & set(sys.modules))"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+    assert "set()\n" == done.stdout
 
 
 def test_a_sweep_writes_what_its_nodes_say_into_the_store(

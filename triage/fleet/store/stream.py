@@ -28,6 +28,8 @@ from triage.fleet.store.write import BATCH, Swept
 
 LINGER = 0.5
 """Seconds for which answers are gathered before they are written."""
+AGAIN = 0.2
+"""Seconds between two tries, each of which has waited for the store already."""
 BROKEN = "the process that read it ended (out of memory?); read it by itself: gpu-triage explain FILE"
 
 
@@ -140,6 +142,7 @@ class Stream:
                 self._reason = str(error)
                 if ended:
                     return
+                time.sleep(AGAIN)
             except Unusable as error:
                 self._reason = str(error)
                 return self._drain(ended)
@@ -152,18 +155,18 @@ class Stream:
                 del waiting[: len(batch)]
 
     def _gather(self, waiting: list[Answer]) -> bool:
-        """Take what came until there is a batch, or for a moment; true if nothing more will come."""
+        """Take all that came, for a moment if that is no batch yet; true if nothing more will come."""
         until = time.monotonic() + LINGER
-        while len(waiting) < BATCH:
+        while True:
+            left = until - time.monotonic() if len(waiting) < BATCH else 0.0
             try:
-                answer = self._came.get(timeout=max(0.0, until - time.monotonic()))
+                answer = self._came.get(timeout=left) if left > 0 else self._came.get_nowait()
             except queue.Empty:
                 return False
             if answer is None:
                 return True
             self._answers.append(answer)
             waiting.append(answer)
-        return False
 
     def _drain(self, ended: bool) -> None:
         """Keep hearing, for the report, what can no longer be written."""
