@@ -23,6 +23,8 @@ from triage.rulebook.model import Rulebook
 
 MOST_FACT = 256
 """Characters of a fact."""
+MOST_COMMAND = 4096
+"""Characters of the kernel's command line."""
 FEW = 8
 """Paths that one process reads as fast as several, for each of those must load the rules."""
 
@@ -141,7 +143,10 @@ def answer_of(
         state=ANSWERED,
         at=taken_at if taken_at is not None else max((end for _, end in known), default=None),
         status=found.status,
-        facts={name: value[:MOST_FACT] for name, value in found.facts.items()},
+        facts={
+            name: value[: MOST_COMMAND if name == "kernel.cmdline" else MOST_FACT]
+            for name, value in found.facts.items()
+        },
         gpus=_parts(found, readings),
         incidents=tuple(report["incidents"]),
         heard=(min(start for start, _ in known), max(end for _, end in known)) if known else None,
