@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, case, func, select
@@ -47,6 +49,11 @@ class Window(NamedTuple):
     until: float | None = None
 
 
+_COLUMNS = (
+    "node", "began_at", "sweep", "at", "state", "reason", "took", "status", "heard_from", "heard_to",
+    "facts", "parts", "moment",
+)  # fmt: skip
+"""What is read of an answer, in this order; its numbers only where they are asked for."""
 ALL = Window()
 """Every sweep there is."""
 
@@ -122,24 +129,23 @@ def by_node(
     if only is not None:
         wanted = set(only)
         names = [(own, name) for own, name in names if name in wanted]
-    columns = [column for column in result.c if numbers or column.name not in ("names", "numbers")]
+    columns = [result.c[name] for name in (*_COLUMNS, *(("names", "numbers") if numbers else ()))]
     for start in range(0, len(names), CHUNK):
         progress(connection)
         some = dict(names[start : start + CHUNK])
-        rows: dict[int, list[Any]] = {}
         asked = (
             select(*columns)
             .where(result.c.node.in_(some), *_within(result.c.began_at, window))
             .order_by(result.c.node, result.c.began_at, result.c.sweep)
         )
-        for row in connection.execute(asked):
-            rows.setdefault(row.node, []).append(row)
+        rows = connection.execute(asked).all()  # at once: a row fetched by itself costs as much as all else of it
         if not rows:
             continue
-        bodies = _contents(connection, rows, numbers)
-        incidents = _incidents(connection, list(rows), window)
-        for own, of_node in rows.items():
-            yield some[own], _told(some[own], of_node, bodies.get(own, {}), incidents.get(own, []), keys, numbers)
+        found = {own: list(of_node) for own, of_node in groupby(rows, key=itemgetter(0))}
+        bodies = _contents(connection, found, numbers)
+        incidents = _incidents(connection, list(found), window)
+        for own, of_node in found.items():
+            yield some[own], _told(some[own], of_node, bodies.get(own, {}), incidents.get(own, ()), keys)
 
 
 def nodes(connection: Connection) -> list[str]:
@@ -148,36 +154,39 @@ def nodes(connection: Connection) -> list[str]:
 
 
 def _told(
-    name: str, rows: Sequence[Any], bodies: Mapping[int, bytes], incidents: Sequence[Any], keys: Any, numbers: bool
+    name: str, rows: Sequence[Any], bodies: Mapping[int, bytes], incidents: Sequence[Any], keys: Mapping[int, str]
 ) -> list[Told]:
-    facts: dict[Any, Mapping[str, str]] = {}
-    parts: dict[Any, tuple[Part, ...]] = {}
-    names: dict[Any, Any] = {}
-    moments: dict[Any, Any] = {}
+    known: dict[int, Any] = {}
+
+    def content_of(key: int) -> Any:
+        if key not in known:
+            known[key] = contents.unpack(_body(bodies, key))
+        return known[key]
+
+    said: dict[tuple[int, int, int], tuple[Mapping[str, str], tuple[Part, ...], tuple[str, ...]]] = {}
+    facts_of: dict[tuple[int, int], Mapping[str, str]] = {}
+    parts: dict[int, tuple[Part, ...]] = {}
     told: list[Told] = []
-    for row in rows:
-        gpus: tuple[Part, ...] = ()
-        own: Mapping[str, str] = {}
-        if row.state == ANSWERED:
-            if row.moment not in moments:
-                moments[row.moment] = contents.unpack(_body(bodies, row.moment))
-            if (row.facts, row.moment) not in facts:
-                standing = contents.unpack(_body(bodies, row.facts))
-                facts[row.facts, row.moment] = contents.facts_of(standing, moments[row.moment])
-            if row.parts not in parts:
-                parts[row.parts] = contents.parts_of(contents.unpack(_body(bodies, row.parts)))
-            own, gpus = facts[row.facts, row.moment], parts[row.parts]
-            if numbers and row.names is not None:
-                if row.names not in names:
-                    names[row.names] = contents.unpack(_body(bodies, row.names))
-                values = contents.numbers_of(names[row.names], row.numbers)
-                gpus = tuple(gpu._replace(numbers=own) for gpu, own in zip(gpus, values, strict=True))
-        heard = None if row.heard_from is None or row.heard_to is None else (row.heard_from, row.heard_to)
-        notices = contents.notices_of(moments[row.moment]) if row.state == ANSWERED else ()
-        answer = Answer(
-            name, row.state, row.reason, row.at, row.took, row.status, own, gpus, (), heard, notices
-        )  # fmt: skip
-        told.append(Told(keys.get(row.sweep, ""), row.began_at, answer))
+    for _, began, swept, at, state, reason, took, status, start, end, of_facts, of_parts, of_moment, *more in rows:
+        heard = None if start is None or end is None else (start, end)
+        if state != ANSWERED:
+            told.append(Told(keys.get(swept, ""), began, Answer(name, state, reason, at, took, status, heard=heard)))
+            continue
+        # The same object wherever the same is said: whoever compares answers finds that at once.
+        of = (of_facts, of_parts, of_moment)
+        if of not in said:
+            moment = content_of(of_moment)
+            if of_parts not in parts:
+                parts[of_parts] = contents.parts_of(content_of(of_parts))
+            if (of_facts, of_moment) not in facts_of:
+                facts_of[of_facts, of_moment] = contents.facts_of(content_of(of_facts), moment)
+            said[of] = (facts_of[of_facts, of_moment], parts[of_parts], contents.notices_of(moment))
+        facts, gpus, notices = said[of]
+        if more and more[0] is not None:
+            values = contents.numbers_of(content_of(more[0]), more[1])
+            gpus = tuple(gpu._replace(numbers=own) for gpu, own in zip(gpus, values, strict=True))
+        answer = Answer(name, state, reason, at, took, status, facts, gpus, (), heard, notices)
+        told.append(Told(keys.get(swept, ""), began, answer))
     for row in incidents:
         place = next(
             (i for i in range(len(told) - 1, -1, -1)
@@ -185,8 +194,9 @@ def _told(
         )  # fmt: skip
         if place is not None:
             answer = told[place].answer
-            said = (*answer.incidents, contents.unpack(row.body))
-            told[place] = told[place]._replace(answer=answer._replace(incidents=said))
+            told[place] = told[place]._replace(
+                answer=answer._replace(incidents=(*answer.incidents, contents.unpack(row.body)))
+            )
     return told
 
 
@@ -198,17 +208,13 @@ def _body(bodies: Mapping[int, bytes], key: int | None) -> bytes:
 
 def _contents(connection: Connection, rows: Mapping[int, Sequence[Any]], numbers: bool) -> dict[int, dict[int, bytes]]:
     """Return the contents that these rows name, by node and number."""
-    wanted = {
-        key
-        for of_node in rows.values()
-        for row in of_node
-        for key in (row.facts, row.parts, row.moment, row.names if numbers else None)
-        if key is not None
-    }
+    places = [len(_COLUMNS) - 3, len(_COLUMNS) - 2, len(_COLUMNS) - 1, *([len(_COLUMNS)] if numbers else [])]
+    wanted = {row[place] for of_node in rows.values() for row in of_node for place in places}
     found: dict[int, dict[int, bytes]] = {}
-    for row in connection.execute(select(content).where(content.c.node.in_(list(rows)))):
-        if row.id in wanted:
-            found.setdefault(row.node, {})[row.id] = row.body
+    columns = (content.c.node, content.c.id, content.c.body)
+    for own, key, body in connection.execute(select(*columns).where(content.c.node.in_(list(rows)))).all():
+        if key in wanted:
+            found.setdefault(own, {})[key] = body
     return found
 
 
