@@ -103,7 +103,7 @@ def incidents(words: Sequence[str]) -> int:
     )
     parsed.add_argument("--rule", action="append", default=[], metavar="ID", help="only of this rule; repeatable")
     parsed.add_argument("--severity", choices=SEVERITIES, default=SEVERITIES[0], help="only so bad or worse")
-    parsed.add_argument("--open", action="store_true", help="only those that are open")
+    parsed.add_argument("--open", action="store_true", help="only those that were open when last told")
     add_rules(parsed)
     args = parsed.parse_args(words)
     from triage.cli.fleet_options import places_of
