@@ -51,7 +51,7 @@ class PostgresServer:
         self.folder = Path(tempfile.mkdtemp(prefix="gpu-triage-postgres-"))
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self._databases = 0
+        self._places = 0
 
     @property
     def url(self) -> str:
@@ -67,7 +67,7 @@ class PostgresServer:
         try:
             self._make()
             self.start()
-            self.database(DATABASE)
+            self._make_database()
         except BaseException:
             self.__exit__()
             raise
@@ -77,15 +77,15 @@ class PostgresServer:
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def database(self, name: str | None = None) -> str:
-        """Make one more empty database, and return its address with the password."""
+    def database(self) -> str:
+        """Make one more empty place (a schema, which costs nothing), and return its address with the password."""
         import psycopg
 
-        self._databases += 1
-        name = name or f"fleet{self._databases}"
-        with psycopg.connect(self.secret.rsplit("/", 1)[0] + "/postgres", autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload,unused-ignore]
-        return self.secret.rsplit("/", 1)[0] + f"/{name}"
+        self._places += 1
+        name = f"place{self._places}"
+        with psycopg.connect(self.secret, autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA {name}".encode())
+        return f"{self.secret}?options=-csearch_path%3D{name}"
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -117,6 +117,12 @@ class PostgresServer:
             self._process.kill()
             self._process.wait()
         self._process = None
+
+    def _make_database(self) -> None:
+        import psycopg
+
+        with psycopg.connect(self.secret.rpartition("/")[0] + "/postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {DATABASE}".encode())
 
     def _make(self) -> None:
         if os.geteuid() == 0:

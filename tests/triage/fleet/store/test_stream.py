@@ -15,7 +15,7 @@ import pytest
 from tests.triage.fleet.places import DAY
 from tests.triage.fleet.store.made import swept
 from triage.fleet.model import ANSWERED, FAILED, TIMED_OUT, Answer
-from triage.fleet.store import read, stream, write
+from triage.fleet.store import read, write
 from triage.fleet.store.opened import Store
 from triage.fleet.store.stream import Stream
 from triage.fleet.store.trouble import Unreachable, Unusable
@@ -59,7 +59,7 @@ def test_a_store_that_is_away_for_a_while_gets_everything(store: Store, monkeypa
             raise Unreachable("the server is away")
         plain(*words, **more)
 
-    monkeypatch.setattr(stream.write, "put", shaky)
+    monkeypatch.setattr(write, "put", shaky)
     going = begun(store)
     going.silent(Answer("n1", TIMED_OUT, "late"))
     until = time.monotonic() + 20
@@ -87,7 +87,7 @@ def test_what_is_not_in_the_store_is_known_and_nothing_hangs(
     def never(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(stream.write, "put", never)
+    monkeypatch.setattr(write, "put", never)
     with Store(str(tmp_path / "fleet.db")) as store:
         going = begun(store)
         for n in range(200):
@@ -119,7 +119,7 @@ def test_a_process_that_dies_costs_the_nodes_it_read_and_not_the_sweep(tmp_path:
 def test_ctrl_c_ends_the_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that takes its time is left behind, and what it has not acknowledged is named."""
     free = threading.Event()
-    monkeypatch.setattr(stream.write, "put", lambda *_, **__: free.wait(60))
+    monkeypatch.setattr(write, "put", lambda *_, **__: free.wait(60))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with Store(str(tmp_path / "fleet.db")) as store:
