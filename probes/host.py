@@ -75,7 +75,6 @@ def _kernel(root: Path, _until: float) -> Iterator[Found]:
     yield Found(NODE, "kernel.release", text(root / "proc/sys/kernel/osrelease"), "text")
     taint = number(root / "proc/sys/kernel/tainted")
     yield Found(NODE, "kernel.taint", _taint(taint), "text")
-    yield Found(NODE, "kernel.cmdline", text(root / "proc/cmdline"), "text")
     boot = _stat(root, "btime")
     yield Found(NODE, "host.boot-time", boot, "seconds")
     uptime = text(root / "proc/uptime")

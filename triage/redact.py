@@ -208,9 +208,7 @@ class Redactor:
             value = Missing(self.text(value.reason))
         elif isinstance(value, str) and not words.KEPT_READINGS.match(reading.name):
             last = reading.name.rpartition(".")[2]
-            if reading.name == "kernel.cmdline":
-                value = self.text(self.command_line(value))
-            elif reading.name == "host.name" or last in ("host", "hostname"):
+            if reading.name == "host.name" or last in ("host", "hostname"):
                 value = self.host(value)
             elif last in ("uuid", "serial", "guid"):
                 value = self.shaped(value)

@@ -20,7 +20,7 @@ BESIDE = 7 * 86400.0
 PART = "part"
 _KINDS = (
     ("driver", ("driver.", "nvml.", "cuda.", "module.")),
-    ("cmdline", ("kernel.cmdline",)),
+    ("cmdline", ("kernel.parameter.",)),
     ("kernel", ("kernel.",)),
     ("firmware", ("gpu.vbios", "gpu.inforom", "gpu.gsp-firmware", "bios.", "firmware.")),
     ("cabling", ("leaf", "switch", "port", "cable")),

@@ -23,8 +23,8 @@ from triage.rulebook.model import Rulebook
 
 MOST_FACT = 256
 """Characters of a fact."""
-MOST_COMMAND = 4096
-"""Characters of the kernel's command line."""
+PARAMETER = "kernel.parameter."
+"""What the kernel was told at its start: those that are flags are facts of a node too."""
 FEW = 8
 """Paths that one process reads as fast as several, for each of those must load the rules."""
 
@@ -143,15 +143,20 @@ def answer_of(
         state=ANSWERED,
         at=taken_at if taken_at is not None else max((end for _, end in known), default=None),
         status=found.status,
-        facts={
-            name: value[: MOST_COMMAND if name == "kernel.cmdline" else MOST_FACT]
-            for name, value in found.facts.items()
-        },
+        facts={name: value[:MOST_FACT] for name, value in found.facts.items()} | _parameters(readings),
         gpus=_parts(found, readings),
         incidents=tuple(report["incidents"]),
         heard=(min(start for start, _ in known), max(end for _, end in known)) if known else None,
         notices=tuple(notice for notice in report["notices"] if notice),
     )
+
+
+def _parameters(readings: Sequence[Reading]) -> dict[str, str]:
+    return {
+        reading.name: "set" if reading.value else "not set"
+        for reading in readings
+        if reading.name.startswith(PARAMETER) and isinstance(reading.value, bool)
+    }
 
 
 def _parts(found: Assessment, readings: Sequence[Reading]) -> tuple[Part, ...]:

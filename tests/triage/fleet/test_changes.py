@@ -29,7 +29,7 @@ def told(one: Answer, other: Answer, node: str = "g1") -> list[tuple[Any, ...]]:
 def test_a_fact_that_changed_is_told_by_what_sort_it_is() -> None:
     """What only one of them knows is no change, and a job that is another one neither."""
     one = facts(driver_version="1", kernel_release="a", leaf="l1", job_id="7", rack="r1", bios_version="1")
-    other = facts(driver_version="2", kernel_release="a", leaf="l2", job_id="8", kernel_cmdline="quiet")
+    other = facts(driver_version="2", kernel_release="a", leaf="l2", job_id="8", kernel_parameter_iommu="pt")
 
     assert [("cabling", "leaf", "l1", "l2", None), ("driver", "driver.version", "1", "2", None)] == told(one, other)
 
