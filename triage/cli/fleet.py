@@ -17,6 +17,7 @@ class Verb(NamedTuple):
     name: str
     module: str
     says: str
+    does: str = "main"
 
 
 VERBS = (
@@ -27,8 +28,15 @@ VERBS = (
         "what the captures or logs of many nodes say together: does a fault follow\n"
         "             the driver, the firmware, the board, the seat, the rack or the job?",
     ),
+    Verb("nodes", "triage.cli.fleet_look", "every node of a store: what became of it, what it last said", "nodes"),
+    Verb("incidents", "triage.cli.fleet_look", "the incidents of a store, each with the fleet's verdict", "incidents"),
+    Verb("changes", "triage.cli.fleet_look", "what changed from sweep to sweep, beside the incidents", "changes"),
+    Verb("diff", "triage.cli.fleet_look", "what is different in the second of two sweeps", "diff"),
+    Verb("sweeps", "triage.cli.fleet_look", "the sweeps of a store", "sweeps"),
+    Verb("export", "triage.cli.fleet_export", "what a store holds, as Parquet or NDJSON"),
+    Verb("store", "triage.cli.fleet_store", "add a sweep's folder to a store, migrate it, delete what is old"),
     Verb("drain", "triage.cli.fleet_drain", "which nodes should get no more jobs, and the commands; --apply runs them"),
-    Verb("resume", "triage.cli.fleet_drain", "give nodes that were drained by this program back to Slurm"),
+    Verb("resume", "triage.cli.fleet_drain", "give nodes that were drained by this program back to Slurm", "resume"),
 )
 OVERVIEW = """\
 usage: gpu-triage fleet VERB ...
@@ -36,6 +44,8 @@ usage: gpu-triage fleet VERB ...
 examples:
   gpu-triage fleet sweep -w 'gpu[001-512]'
   gpu-triage fleet report captures/ --inventory racks.csv
+  gpu-triage fleet sweep -w @all --store postgresql://triage@db/fleet --keep 90
+  gpu-triage fleet changes --store postgresql://triage@db/fleet --since 7d
 
 verbs:
 {verbs}
@@ -58,4 +68,4 @@ def main(words: Sequence[str]) -> int:
     if verb is None:
         raise Refused(f"fleet: unknown verb '{words[0]}'; one of {names} (see `gpu-triage fleet --help`)")
     module = import_module(verb.module)
-    return int(module.resume(words[1:]) if verb.name == "resume" else module.main(words[1:]))
+    return int(getattr(module, verb.does)(words[1:]))

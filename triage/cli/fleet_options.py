@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triage.cli.exits import UNREACHABLE, Refused
-from triage.cli.options import Parser, add_logs, add_output, add_rules, jobs
+from triage.cli.options import Parser, add_logs, add_output, add_rules, deadline, jobs
 from triage.model import SEVERITIES
 
 if TYPE_CHECKING:
+    from triage.fleet.store.opened import Store
     from triage.fleet.sweep import Outcome
 
 EXITS = """
@@ -30,9 +32,76 @@ def add_report(parsed: Parser) -> None:
     parsed.add_argument(
         "--fail-on", choices=("never", *SEVERITIES), default="never", help="exit 1 if something this bad was found"
     )
-    add_output(parsed, ("text", "json"))
+    add_output(parsed)
     add_rules(parsed)
     add_logs(parsed)
+
+
+def add_store(parsed: Parser, says: str = "the store: a file, or postgresql://USER@HOST/DATABASE") -> None:
+    """Add --store and how long it is waited for."""
+    parsed.add_argument("--store", metavar="URL", help=f"{says} (default: what GPU_TRIAGE_STORE says)")
+    parsed.add_argument(
+        "--store-deadline", type=deadline, default=30.0, metavar="SECONDS", help="to wait for the store (default: 30)"
+    )
+
+
+def add_period(parsed: Parser) -> None:
+    """Add --since and --until, which say which sweeps of a store count."""
+    for name, side in (("--since", "from"), ("--until", "until")):
+        parsed.add_argument(
+            name, metavar="TIME", help=f"of a store, only sweeps {side} then: 7d (ago), 2026-11-26, '2026-11-26 03:10'"
+        )
+
+
+def period(args: Any, now: float) -> Any:
+    """Return the window of sweeps that is meant."""
+    from triage.cli.options import window
+    from triage.fleet.store.read import Window
+
+    found = window(args, now)
+    return Window() if found is None else Window(found.since, found.until)
+
+
+def open_store(args: Any) -> Store:
+    """Return the store that is meant.
+
+    Raises:
+        Refused: if none is, or it cannot be used.
+    """
+    from triage.fleet.store import address
+
+    found = store_of(args)
+    if found is None:
+        raise Refused(f"which store? name it: --store URL, or {address.VARIABLE}; {address.FORMS}")
+    return found
+
+
+def store_of(args: Any) -> Store | None:
+    """Return the store that is meant, None if none is named.
+
+    Raises:
+        Refused: if it cannot be used.
+    """
+    from triage.fleet.store import address
+    from triage.fleet.store.trouble import Unusable
+
+    try:
+        given = address.given(args.store)
+        if given is None:
+            return None
+        address.parse(given)
+        from triage.fleet.store.opened import Store
+
+        return Store(given, args.store_deadline)
+    except Unusable as error:
+        raise Refused(str(error)) from None
+
+
+def days(text: str) -> float:
+    """Return a number of days in seconds, from 1 to 36500."""
+    if not (text.isdecimal() and len(text) < 6 and 1 <= int(text) <= 36500):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of days from 1 to 36500")
+    return int(text) * 86400.0
 
 
 def add_targets(parsed: Parser) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from triage.cli import output
 from triage.cli.exits import DONE, FOUND, INTERRUPTED, PARTIAL, UNREACHABLE, Refused
-from triage.cli.fleet_options import EXITS, add_report, places_of
+from triage.cli.fleet_options import EXITS, add_period, add_report, add_store, open_store, period, places_of, store_of
 from triage.cli.options import Parser, look, overlays
 from triage.cli.reports import load_rulebook
 from triage.model import SEVERITIES
@@ -27,14 +27,18 @@ def parser() -> Parser:
         "fleet report",
         "Read one capture, log or bug report for each node, and say what faults go with and what each incident\n"
         "then is. A folder is its entries, each one node's; several captures of a node are its history.\n"
-        "The folder of a `fleet sweep` names the nodes that said nothing as well.",
+        "The folder of a `fleet sweep` names the nodes that said nothing as well.\n"
+        "Without a PATH it reads the sweeps of a store.",
         """
 gpu-triage fleet report captures/
 gpu-triage fleet report captures/*.tar.gz --inventory racks.csv --format json
+gpu-triage fleet report --store postgresql://triage@db/fleet --since 30d
 """,
         EXITS,
     )
-    parsed.add_argument("paths", nargs="+", metavar="PATH", help="captures, logs, bug reports, or folders of them")
+    parsed.add_argument("paths", nargs="*", metavar="PATH", help="captures, logs, bug reports, or folders of them")
+    add_store(parsed)
+    add_period(parsed)
     add_report(parsed)
     return parsed
 
@@ -45,7 +49,42 @@ def main(words: Sequence[str]) -> int:
     now = time.time() if args.now is None else args.now
     places = places_of(args.inventory)
     rulebook = load_rulebook(args.rules, overlays(args))
-    return say(read(args.paths, args, rulebook, now=now, places=places), args, look(args))
+    if args.paths and args.store is not None:
+        raise Refused("either captures or a store; `gpu-triage fleet store add` brings a sweep's folder into one")
+    if not args.paths and store_of(args) is None:
+        raise Refused("what of? name captures, logs or folders of them, or a store: --store URL")
+    if args.paths:
+        report = read(args.paths, args, rulebook, now=now, places=places)
+    else:
+        report = stored(args, rulebook, now=now, places=places)
+    return say(report, args, look(args))
+
+
+def stored(
+    args: Any,
+    rulebook: Rulebook,
+    *,
+    now: float,
+    places: Mapping[str, Mapping[str, str]],
+    only: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Return the report of what a store holds.
+
+    Raises:
+        Refused: if it cannot be read, or holds nothing of that time.
+    """
+    from triage.fleet import hypotheses
+
+    with open_store(args) as store:
+        from triage.fleet.store import look as looked
+        from triage.fleet.store.trouble import Unusable
+
+        try:
+            return looked.report(
+                store, period(args, now), rulebook, hypotheses.load(rulebook), now=now, places=places, only=only
+            )
+        except Unusable as error:
+            raise Refused(str(error), UNREACHABLE) from None
 
 
 def read(
@@ -56,13 +95,19 @@ def read(
     Raises:
         Refused: if there is nothing in them.
     """
-    from triage.fleet import hypotheses, testify
-    from triage.fleet.gather import gather
-    from triage.fleet.model import ANSWERED
-    from triage.fleet.read import read_all
-    from triage.fleet.report import to_fleet_report
+    answers, complete = answers_of(given, args, rulebook, now=now)
+    return report_of(answers, args, rulebook, now=now, places=places, complete=complete)
 
-    named, answers = _nodes(given)
+
+def answers_of(given: Sequence[str], args: Any, rulebook: Rulebook, *, now: float) -> tuple[list[Answer], bool]:
+    """Return what every node in these files and folders said, and whether all were read.
+
+    Raises:
+        Refused: if there is nothing in them.
+    """
+    from triage.fleet.read import called, read_all
+
+    named, answers = nodes_of(given)
     if not named and not answers:
         raise Refused(f"{', '.join(given)}: nothing in it; give a folder of captures or logs")
     complete = True
@@ -77,9 +122,27 @@ def read(
             jobs=args.jobs,
         )
         for (_, name), answer in zip(named, told, strict=True):
-            answers.append(answer if name is None else _called(answer, name))
+            answers.append(answer if name is None else called(answer, name))
     except KeyboardInterrupt:
         complete = False
+    return answers, complete
+
+
+def report_of(
+    answers: Sequence[Answer],
+    args: Any,
+    rulebook: Rulebook,
+    *,
+    now: float,
+    places: Mapping[str, Mapping[str, str]],
+    complete: bool,
+) -> dict[str, Any]:
+    """Return the report of these answers."""
+    from triage.fleet import hypotheses, testify
+    from triage.fleet.gather import gather
+    from triage.fleet.model import ANSWERED
+    from triage.fleet.report import to_fleet_report
+
     findings = testify.find(gather(answers, places), hypotheses.load(rulebook))
     seen = {answer.node for answer in answers if answer.state == ANSWERED}
     strange = sorted(seen - places.keys()) if places else []
@@ -93,6 +156,10 @@ def say(report: dict[str, Any], args: Any, how: Look, *, remedies: bool = False)
         from triage.render.machine import to_json
 
         output.write(to_json(report))
+    elif args.format == "ndjson":
+        from triage.render.machine import to_lines
+
+        output.write(to_lines(report, {"pattern": report["patterns"], "incident": report["incidents"]}))
     else:
         from triage.fleet.drain import commands, plan
         from triage.render.fleet import render
@@ -105,7 +172,7 @@ def say(report: dict[str, Any], args: Any, how: Look, *, remedies: bool = False)
     return _code(report, args.fail_on)
 
 
-def _nodes(paths: Sequence[str]) -> tuple[list[tuple[str, str | None]], list[Answer]]:
+def nodes_of(paths: Sequence[str]) -> tuple[list[tuple[str, str | None]], list[Answer]]:
     """Return one path for each node, with its name if it is known; and the nodes of sweeps that said nothing."""
     from triage.fleet.sweep import kept
 
@@ -134,12 +201,6 @@ def _listed(folder: str) -> Iterator[str]:
     except OSError as error:
         raise Refused(f"{folder}: {error.strerror or error}") from error
     return (os.path.join(folder, name) for name in names if not name.startswith("."))
-
-
-def _called(answer: Answer, name: str) -> Answer:
-    """The answer of a node under the name by which it was asked, whatever it calls itself."""
-    incidents = tuple({**each, "where": {**(each.get("where") or {}), "node": name}} for each in answer.incidents)
-    return answer._replace(node=name, incidents=incidents)
 
 
 def _code(report: dict[str, Any], fail_on: str) -> int:

@@ -6,16 +6,20 @@ import argparse
 import contextlib
 import sys
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from triage.cli import output
 from triage.cli.exits import DONE, INTERRUPTED, PARTIAL, UNREACHABLE, Refused
-from triage.cli.fleet_options import EXITS, add_report, add_targets, targets
+from triage.cli.fleet_options import EXITS, add_report, add_store, add_targets, days, store_of, targets
 from triage.cli.options import Parser, deadline, look, overlays
 from triage.cli.reports import load_rulebook
 from triage.render.safe import safe
+
+if TYPE_CHECKING:
+    from triage.cli.fleet_keep import Keeping
 
 MARGIN = 0.4
 MOST_MARGIN = 15.0
@@ -35,6 +39,7 @@ gpu-triage fleet sweep -w 'gpu[001-512]' -x gpu013
 gpu-triage fleet sweep -w @rack7 --fanout 128 -o sweep-rack7
 gpu-triage fleet sweep --slurm-partition batch --via slurm
 gpu-triage fleet sweep --inventory racks.csv --format json
+gpu-triage fleet sweep -w @all --store postgresql://triage@db/fleet --keep 90
 """,
         EXITS,
     )
@@ -54,6 +59,10 @@ gpu-triage fleet sweep --inventory racks.csv --format json
     parsed.add_argument(
         "--topology", type=Path, metavar="FILE", help="ClusterShell's topology.conf: reach the nodes through gateways"
     )
+    add_store(parsed, "write into this store as well, as nodes answer: a file, or postgresql://USER@HOST/DATABASE")
+    parsed.add_argument(
+        "--keep", type=days, metavar="DAYS", help="delete from the store what sweeps said that are older than this"
+    )
     parsed.add_argument("--no-report", action="store_true", help="only ask and keep; `fleet report DIR` reads it later")
     add_report(parsed)
     return parsed
@@ -62,25 +71,34 @@ gpu-triage fleet sweep --inventory racks.csv --format json
 def main(words: Sequence[str]) -> int:
     """Ask, keep, judge, print."""
     args = parser().parse_args(words)
-    from triage.cli.fleet_report import read, say
+    from triage.cli.fleet_report import read, report_of, say
     from triage.fleet import names, sweep
     from triage.fleet.model import ANSWERED
 
     now = time.time() if args.now is None else args.now
     rulebook = load_rulebook(args.rules, overlays(args))
     asked, skipped, places = targets(args)
+    store = store_of(args)
     folder_path = args.output or Path(time.strftime("gpu-triage-sweep-%Y%m%dT%H%M%SZ", time.gmtime(now)))
     try:
-        said = {"began_at": now, "via": args.via, "deadline": args.deadline, "set": names.fold(asked)}
+        said = {"id": uuid.uuid4().hex, "began_at": now, "via": args.via}
+        said |= {"deadline": args.deadline, "set": names.fold(asked)}
         folder = sweep.Folder(folder_path, asked, said)
     except FileExistsError:
         raise Refused(f"{folder_path} holds something already; name a new folder: -o DIR") from None
     except OSError as error:
         raise Refused(f"cannot make {folder_path}: {output.reason_of(error)}; name another: -o DIR") from error
+    keeping = None
+    if store is not None:
+        from triage.cli.fleet_keep import Keeping
+
+        keeping = Keeping(args, store, said, len(asked), now, places)
     for outcome in skipped:
         folder.add(outcome)
+        if keeping is not None:
+            keeping.add(folder, outcome.node)
     try:
-        whole = _ask(args, [node for node in asked if node not in folder.outcomes], folder)
+        whole = _ask(args, [node for node in asked if node not in folder.outcomes], folder, keeping)
     finally:
         with contextlib.suppress(OSError):  # told below, unless something worse is told already
             folder.end(time.time() if args.now is None else now, complete=False)
@@ -88,18 +106,27 @@ def main(words: Sequence[str]) -> int:
         folder.end(time.time() if args.now is None else now, complete=whole)
     except OSError as error:
         raise Refused(f"cannot write to {folder_path}: {output.reason_of(error)}", UNREACHABLE) from error
+    answers = None
+    kept_whole = True
+    if keeping is not None:
+        answers, kept_whole = keeping.end(folder, complete=whole)
     told = [outcome.node for outcome in folder.outcomes.values() if outcome.state == ANSWERED]
     which = f": {names.fold(told)}" if told else ""
     output.tell(f"{len(told)} of {len(asked)} nodes answered{which}")
     output.tell(f"kept in {folder_path}; read it again: gpu-triage fleet report {safe(str(folder_path))}")
     if args.no_report:
-        return INTERRUPTED if not whole else UNREACHABLE if not told else DONE if len(told) == len(asked) else PARTIAL
-    report = read([str(folder_path)], args, rulebook, now=now, places=places)
+        done = len(told) == len(asked) and kept_whole
+        return INTERRUPTED if not whole else UNREACHABLE if not told else DONE if done else PARTIAL
+    if answers is None:
+        report = read([str(folder_path)], args, rulebook, now=now, places=places)
+    else:
+        report = report_of(answers, args, rulebook, now=now, places=places, complete=True)
     report["complete"] = report["complete"] and whole
-    return say(report, args, look(args), remedies=True)
+    code = say(report, args, look(args), remedies=True)
+    return code if kept_whole or code != DONE else PARTIAL
 
 
-def _ask(args: Any, nodes: list[str], folder: Any) -> bool:
+def _ask(args: Any, nodes: list[str], folder: Any, keeping: Keeping | None) -> bool:
     """Ask the nodes and keep what they say; false if somebody pressed Ctrl-C."""
     from triage.fleet import pack, reach, sweep, ways
 
@@ -121,6 +148,8 @@ def _ask(args: Any, nodes: list[str], folder: Any) -> bool:
 
     def heard(node: str, raw: reach.Raw) -> None:
         folder.add(sweep.judge(node, raw, args.deadline))
+        if keeping is not None:
+            keeping.add(folder, node)
         progress(folder.outcomes[node].state)
 
     try:

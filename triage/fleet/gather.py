@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from triage.fleet.census import Census, Event, Stay
@@ -10,6 +10,8 @@ from triage.fleet.model import ANSWERED, Answer, Json
 
 Places = Mapping[str, Mapping[str, str]]
 """What an inventory knows of each node: rack, chassis, leaf and whatever else."""
+
+Condense = Callable[[Sequence[Stay]], Sequence[Stay]]
 
 DAY = 86400.0
 
@@ -20,24 +22,40 @@ def gather(answers: Iterable[Answer], places: Places | None = None) -> Census:
     A fact that differs between two answers is taken to have been as the later one
     says since the earlier one.  An answer without a time, or that heard no log, is in no rate.
     """
-    places = places or {}
     by_node: dict[str, list[Answer]] = {}
     for answer in answers:
         if answer.state == ANSWERED:
             by_node.setdefault(answer.node, []).append(answer)
+    return gather_nodes(by_node.items(), places)
+
+
+def gather_nodes(
+    nodes: Iterable[tuple[str, Sequence[Answer]]], places: Places | None = None, condense: Condense | None = None
+) -> Census:
+    """Return the census of nodes that come one by one, each with all its answers.
+
+    `condense` may put stays of a node together that say the same.
+    """
+    places = places or {}
     stays: list[Stay] = []
     events: dict[tuple[str, str], Event] = {}
-    for node, said in by_node.items():
-        said.sort(key=lambda answer: answer.at or 0.0)
+    for node, said in nodes:
+        own: list[Stay] = []
+        place = places.get(node, {})
+        before: Mapping[str, str] | None = None
+        facts: Mapping[str, str] = {}
         last = None
-        for answer in said:
+        for answer in sorted((each for each in said if each.state == ANSWERED), key=lambda each: each.at or 0.0):
             for event in _events(node, answer):
                 events[node, event.fingerprint] = event  # the later answer knows more of the same incident
             if answer.at is None:
                 continue
             start, heard = _span(answer, last)
-            stays.append(Stay(node, start, answer.at, heard, {**answer.facts, **places.get(node, {})}, answer.gpus))
+            if before is not answer.facts:  # as a store's mostly are, and a report of many sweeps is small by that
+                before, facts = answer.facts, {**answer.facts, **place}
+            own.append(Stay(node, start, answer.at, heard, facts, answer.gpus))
             last = answer.at
+        stays += own if condense is None else condense(own)
     begin = min((stay.start for stay in stays), default=0.0)
     end = max((stay.end for stay in stays), default=0.0)
     return Census(stays, events.values(), begin, end)

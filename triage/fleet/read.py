@@ -23,6 +23,8 @@ from triage.rulebook.model import Rulebook
 
 MOST_FACT = 256
 """Characters of a fact."""
+PARAMETER = "kernel.parameter."
+"""What the kernel was told at its start: those that are flags are facts of a node too."""
 FEW = 8
 """Paths that one process reads as fast as several, for each of those must load the rules."""
 
@@ -55,9 +57,9 @@ def read_all(
         yield from (read_one(path, rulebook, now=now, tz_offset=tz_offset) for path in paths)
         return
     told = 0
-    with ProcessPoolExecutor(workers, initializer=_load, initargs=(root, tuple(overlays))) as pool:
+    with ProcessPoolExecutor(workers, initializer=load_rules, initargs=(root, tuple(overlays))) as pool:
         try:
-            for answer in pool.map(partial(_in_worker, now=now, tz_offset=tz_offset), paths, chunksize=4):
+            for answer in pool.map(partial(read_in_worker, now=now, tz_offset=tz_offset), paths, chunksize=4):
                 told += 1
                 yield answer
         except BrokenProcessPool:
@@ -66,14 +68,16 @@ def read_all(
             yield from (Answer(_stem(path), FAILED, why) for path in paths[told:])
 
 
-def _load(root: Path | None, overlays: Sequence[Path]) -> None:
+def load_rules(root: Path | None, overlays: Sequence[Path]) -> None:
+    """Load the rulebook of this process, for `read_in_worker`."""
     from triage.rulebook.cache import load
 
     global _rulebook
     _rulebook = load(root, overlays)
 
 
-def _in_worker(path: str, *, now: float, tz_offset: float) -> Answer:
+def read_in_worker(path: str, *, now: float, tz_offset: float) -> Answer:
+    """Read one path by the rulebook of this process."""
     assert _rulebook is not None
     return read_one(path, _rulebook, now=now, tz_offset=tz_offset)
 
@@ -139,12 +143,20 @@ def answer_of(
         state=ANSWERED,
         at=taken_at if taken_at is not None else max((end for _, end in known), default=None),
         status=found.status,
-        facts={name: value[:MOST_FACT] for name, value in found.facts.items()},
+        facts={name: value[:MOST_FACT] for name, value in found.facts.items()} | _parameters(readings),
         gpus=_parts(found, readings),
         incidents=tuple(report["incidents"]),
         heard=(min(start for start, _ in known), max(end for _, end in known)) if known else None,
         notices=tuple(notice for notice in report["notices"] if notice),
     )
+
+
+def _parameters(readings: Sequence[Reading]) -> dict[str, str]:
+    return {
+        reading.name: "set" if reading.value else "not set"
+        for reading in readings
+        if reading.name.startswith(PARAMETER) and isinstance(reading.value, bool)
+    }
 
 
 def _parts(found: Assessment, readings: Sequence[Reading]) -> tuple[Part, ...]:
@@ -164,6 +176,12 @@ def _parts(found: Assessment, readings: Sequence[Reading]) -> tuple[Part, ...]:
 
 def _most(hosts: Mapping[str, int]) -> str | None:
     return max(sorted(hosts), key=hosts.__getitem__, default=None)
+
+
+def called(answer: Answer, name: str) -> Answer:
+    """Return the answer of a node under the name by which it was asked, whatever it calls itself."""
+    incidents = tuple({**each, "where": {**(each.get("where") or {}), "node": name}} for each in answer.incidents)
+    return answer._replace(node=name, incidents=incidents)
 
 
 def _stem(path: str) -> str:

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,6 +57,7 @@ class Kept(NamedTuple):
     captures: dict[str, str]
     silent: list[Answer]
     complete: bool
+    manifest: Json
 
 
 def judge(node: str, raw: Raw, deadline: float) -> Outcome:
@@ -256,7 +259,16 @@ def kept(folder: Path) -> Kept | None:
                 safe(reason)[:400] if isinstance(reason, str) else "the sweep ended before it answered",
             )
         )
-    return Kept(captures, silent, told.get("complete") is True)
+    return Kept(captures, silent, told.get("complete") is True, told)
+
+
+def key_of(manifest: Json) -> str:
+    """Return what names a sweep everywhere: its own name, else what its folder has said of it from the beginning."""
+    own = manifest.get("id")
+    if isinstance(own, str) and re.fullmatch(r"[0-9a-f]{32}", own):
+        return own
+    said = [manifest.get(name) for name in ("began_at", "via", "deadline", "set", "asked")]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
 
 def entries(nodes: object) -> Iterable[dict[str, Any]]:

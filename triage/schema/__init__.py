@@ -14,6 +14,7 @@ ECS = Path(__file__).parent / "ecs.v1.json"
 ALERT = Path(__file__).parent / "alert.v1.json"
 ALERT_QUEUE = Path(__file__).parent / "alert-queue.v1.json"
 ALERTS = Path(__file__).parents[1] / "alert" / "config.v1.json"
+_OF_A_STORE = ("fleet-nodes", "fleet-incidents", "fleet-changes", "fleet-diff", "fleet-sweeps")
 SCHEMAS = {
     "report": REPORT,
     "xid": XID,
@@ -25,4 +26,5 @@ SCHEMAS = {
     "alert": ALERT,
     "alert-queue": ALERT_QUEUE,
     "alerts": ALERTS,
+    **{name: Path(__file__).parent / f"{name}.v1.json" for name in _OF_A_STORE},
 }

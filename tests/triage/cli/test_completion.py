@@ -38,7 +38,7 @@ def run(*words: str, cwd: Path) -> list[str]:
         ("gpu-triage che", {"check"}),
         ("gpu-triage check --form", {"--format"}),
         ("gpu-triage check --format js", {"json"}),
-        ("gpu-triage fleet swe", {"sweep"}),
+        ("gpu-triage fleet swe", {"sweep", "sweeps"}),
         ("gpu-triage rules li", {"list", "lint"}),
         ("gpu-triage explain --cont", {"--context"}),
         ("gpu-triage explain ker", {"kern.log"}),

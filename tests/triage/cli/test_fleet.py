@@ -141,8 +141,8 @@ def test_a_fault_of_the_wanted_severity_decides_the_exit_code(run: Run, fleet: P
     ("words", "code", "said"),
     [
         ([], 2, "say what to do"),
-        (["sweeps"], 2, "unknown verb"),
-        (["report"], 2, "required"),
+        (["sweepz"], 2, "unknown verb"),
+        (["report"], 2, "name captures, logs or folders"),
         (["report", "/nowhere"], 3, ""),
         (["report", ".", "--inventory", "/nowhere.csv"], 2, "No such file"),
     ],

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from probes.model import NODE, Missing, Reading, Source
 from tests.triage.fleet.places import rulebook
+from triage.assess import assess
 from triage.fleet import read
 from triage.fleet.model import ANSWERED, FAILED, Answer
 from triage.fleet.read import read_all, read_one
@@ -120,3 +122,18 @@ def test_a_folder_of_one_nodes_files_is_one_answer(tmp_path: Path) -> None:
     shutil.copy(folder / "kern.log", folder / "copy.log")
 
     assert ("gpu-0417", ANSWERED) == (one(folder).node, one(folder).state)
+
+
+def test_what_the_kernel_was_told_is_a_fact_of_its_node_also_if_it_is_a_flag() -> None:
+    """So that a fleet can tell when it changed; a flag that could not be read is none."""
+    readings = [
+        Reading(NODE, "kernel.parameter.nomodeset", True, "flag", NOW),
+        Reading(NODE, "kernel.parameter.other", False, "flag", NOW),
+        Reading(NODE, "kernel.parameter.unread", Missing("no-permission"), "flag", NOW),
+        Reading(NODE, "driver.device.nvidiactl", True, "flag", NOW),
+    ]
+    source = Source("nvml", "nvml", True)
+    found = assess(rulebook(), [], readings, [source], node="g1", now=NOW)
+    told = read.answer_of(found, readings, NOW, rulebook(), now=NOW)
+
+    assert {"kernel.parameter.nomodeset": "set", "kernel.parameter.other": "not set"} == told.facts
