@@ -1,13 +1,15 @@
-"""What changed of a fleet's nodes from answer to answer: drivers, kernels, firmware, and which board sits where."""
+"""What changed of a fleet's nodes, in sentences: the screens show them beside incidents."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from triage.fleet.model import ANSWERED, Answer, Part
-from triage.history.counters import FACTS
+from triage.fleet.changes import PART, Change, across, of_node
+from triage.fleet.model import ANSWERED, Answer
+
+UNTOLD = "other"
+"""Changes of facts that nobody has sorted are left to `fleet changes`: most of them come and go."""
 
 
 class Changed(NamedTuple):
@@ -20,51 +22,34 @@ class Changed(NamedTuple):
 
 def changed(answers: Iterable[Answer]) -> list[Changed]:
     """Return what changed, the latest first; what either answer does not know is no change."""
-    by_node: dict[str, list[Answer]] = {}
+    by_node: dict[str, list[tuple[float, Answer]]] = {}
     for answer in answers:
         if answer.state == ANSWERED and answer.at is not None:
-            by_node.setdefault(answer.node, []).append(answer)
-    found = []
-    for node, said in by_node.items():
-        said.sort(key=lambda answer: answer.at or 0.0)
-        for before, after in pairwise(said):
-            found += [Changed(node, after.at or 0.0, says) for says in _between(before, after)]
-    return sorted(found, key=lambda change: (-change.at, change.node))
+            by_node.setdefault(answer.node, []).append((answer.at, answer))
+    found: list[Change] = []
+    for node, told in by_node.items():
+        found += of_node(node, sorted(told, key=lambda pair: pair[0]))
+    alike: dict[tuple[str, float, str, str | None, str | None], list[Change]] = {}
+    for change in across(found):
+        if change.kind != UNTOLD:
+            who = (change.part,) if change.kind == PART else ()
+            key = (change.node, change.by, "/".join(map(str, (change.what, *who))), change.was, change.now)
+            alike.setdefault(key, []).append(change)
+    listed = [Changed(members[0].node, members[0].by, says(members)) for members in alike.values()]
+    return sorted(listed, key=lambda change: (-change.at, change.node, change.says))
 
 
-def _between(before: Answer, after: Answer) -> Iterator[str]:
-    yield from _facts(before.facts, after.facts)
-    was, now = ({part.pci: part for part in answer.gpus if part.pci} for answer in (before, after))
-    seats = {_who(part): pci for pci, part in was.items() if _who(part)}
-    alike: dict[str, list[str]] = {}
-    for pci, part in now.items():
-        old = was.get(pci)
-        if old is None or not (_who(old) and _who(part)):
-            continue
-        if _who(old) == _who(part):
-            for says in _facts(old.facts, part.facts):
-                alike.setdefault(says, []).append(pci)
-        elif _who(part) in seats:
-            yield f"{_named(part)} moved from {seats[_who(part)]} to {pci}, where {_named(old)} was"
-        else:
-            yield f"the GPU at {pci} is another: {_named(old)} became {_named(part)}"
-    if was and now:
-        yield from (f"the GPU at {pci} ({_named(was[pci])}) is not there any more" for pci in was.keys() - now.keys())
-        yield from (f"{_named(now[pci])} is new at {pci}" for pci in now.keys() - was.keys())
-    for says, slots in alike.items():
-        name, rest = says.split(": ", 1)
-        yield f"{name} of {slots[0] if len(slots) == 1 else f'{len(slots)} GPUs'}: {rest}"
-
-
-def _facts(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
-    for name in sorted(before.keys() & after.keys() & FACTS):
-        if before[name] != after[name]:
-            yield f"{name}: {before[name]} became {after[name]}"
-
-
-def _who(part: Part) -> str | None:
-    return part.serial or part.uuid
-
-
-def _named(part: Part) -> str:
-    return f"serial {part.serial}" if part.serial else part.uuid or "an unknown part"
+def says(members: list[Change]) -> str:
+    """Return one sentence for the same change of one node or of some of its boards."""
+    change = members[0]
+    if change.kind != PART:
+        boards = [each.part for each in members if each.part is not None]
+        of = "" if not boards else f" of {boards[0]}" if len(boards) == 1 else f" of {len(boards)} GPUs"
+        return f"{change.what}{of}: {change.was} became {change.now}"
+    if change.what == "swapped":
+        return f"the GPU at {change.part} is another: board {change.was} became board {change.now}"
+    if change.what == "moved":
+        return f"board {change.part} moved from {change.was} to {change.now}"
+    if change.what == "added":
+        return f"board {change.part} is new at {change.now}"
+    return f"the GPU at {change.was} (board {change.part}) is not there any more"

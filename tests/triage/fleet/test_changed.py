@@ -35,16 +35,16 @@ def test_the_latest_change_comes_first() -> None:
 
 
 def test_boards_that_were_swapped_moved_added_or_taken_out() -> None:
-    assert ["the GPU at 0000:4e:00.0 is another: serial 1 became serial 2"] == says(
+    assert ["the GPU at 0000:4e:00.0 is another: board 1 became board 2"] == says(
         answer(0.0, "A", board("1")), answer(1.0, "A", board("2"))
     )
     both = answer(0.0, "A", board("1"), board("2", "0000:5d:00.0"))
     assert {
-        "serial 1 moved from 0000:4e:00.0 to 0000:5d:00.0, where serial 2 was",
-        "serial 2 moved from 0000:5d:00.0 to 0000:4e:00.0, where serial 1 was",
+        "board 1 moved from 0000:4e:00.0 to 0000:5d:00.0",
+        "board 2 moved from 0000:5d:00.0 to 0000:4e:00.0",
     } == set(says(both, answer(1.0, "A", board("2"), board("1", "0000:5d:00.0"))))
-    assert ["the GPU at 0000:5d:00.0 (serial 2) is not there any more"] == says(both, answer(1.0, "A", board("1")))
-    assert ["serial 2 is new at 0000:5d:00.0"] == says(answer(0.0, "A", board("1")), both._replace(at=1.0))
+    assert ["the GPU at 0000:5d:00.0 (board 2) is not there any more"] == says(both, answer(1.0, "A", board("1")))
+    assert ["board 2 is new at 0000:5d:00.0"] == says(answer(0.0, "A", board("1")), both._replace(at=1.0))
 
 
 def test_gpus_of_a_node_that_changed_alike_are_one_change() -> None:
@@ -61,3 +61,11 @@ def test_what_is_not_known_is_no_change() -> None:
     assert [] == says(answer(0.0, "A", board("1")), answer(1.0, "A"))  # the driver was not loaded
     assert [] == says(answer(None, "A"), answer(1.0, "B"))
     assert [] == says(answer(0.0, "A"), answer(1.0, "B", state=FAILED))
+
+
+def test_a_board_that_left_one_node_and_came_to_another_moved() -> None:
+    two = "0000:5d:00.0"
+    before = [answer(0.0, "A", board("1"), board("2", two), node="n1"), answer(0.0, "A", board("3"), node="n2")]
+    after = [answer(1.0, "A", board("1"), node="n1"), answer(1.0, "A", board("3"), board("2", two), node="n2")]
+
+    assert [f"board 2 moved from n1 {two} to n2 {two}"] == says(*before, *after)
