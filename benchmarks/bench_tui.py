@@ -212,10 +212,10 @@ def fleet(kind: str, stores: Sequence[Path], seconds: float, nodes: int) -> dict
 def show_fleet(stores: Sequence[Path]) -> None:
     """Show the fleet's own screen on pictures that land one after another."""
     from triage.cli.reports import load_rulebook
-    from tui.app import run
     from tui.fleet.picture import Picture
     from tui.fleet.source import FleetSource
     from tui.look import Look
+    from tui.run import run
     from tui.source import Failed
 
     class Landing(FleetSource):

@@ -7,15 +7,10 @@ Keys never wait for data.
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import os
-import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -383,33 +378,3 @@ class TriageApp(Past, Takes):
     def _fatal_error(self) -> None:
         # The command says in one line what went wrong; Textual would fill the screen with a traceback.
         self._close_messages_no_wait()
-
-
-def run(
-    source: Source,
-    look: Look,
-    load: Rulebooks,
-    people: People | None = None,
-    keymap: Mapping[str, str] | None = None,
-) -> None:
-    """Open the screens and return when they are left.
-
-    Raises:
-        Exception: what went wrong in them, if anything did; the terminal is as it was before.
-    """
-    app = TriageApp(source, look, load, people=people, keymap=keymap)
-
-    async def until_left() -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            with suppress(NotImplementedError, ValueError):
-                loop.add_signal_handler(number, app.exit)
-        await app.run_async()
-
-    # What is loaded by now stays; looking through it again and again for garbage would hold up a key by 50 ms.
-    gc.freeze()
-    # A key waits for whatever thread computes to give way, several times; usually that is 5 ms each.
-    sys.setswitchinterval(0.0005)
-    asyncio.run(until_left())
-    if app.fault is not None:
-        raise app.fault

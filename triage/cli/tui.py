@@ -87,7 +87,7 @@ def main(words: Sequence[str]) -> int:
         if not os.path.exists(path):
             raise Refused(f"no such file: {path}; check the path")
     try:
-        from tui.app import run
+        from tui.run import run
     except ImportError as error:
         raise Refused(
             f"the screens cannot be loaded ({error}); `gpu-triage check` and `gpu-triage explain` do without them"
