@@ -7,6 +7,7 @@ named, and the comment at their top says where each belongs.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ from triage.cli.output import reason_of
 
 _PROGRAM = "/usr/bin/gpu-triage"
 """How the files name this program until they are printed."""
+_PLAIN = re.compile(r"/[\w./+@-]+", re.ASCII)
+"""Paths that need no quotes: shell, cron, systemd and JSON each have their own."""
 
 
 class File(NamedTuple):
@@ -113,8 +116,15 @@ def main(words: Sequence[str]) -> int:
 
 
 def filled(file: File) -> str:
-    """Return the text of a file with the path of this program in it."""
-    return (contrib() / file.source).read_text(encoding="utf-8").replace(_PROGRAM, program())
+    """Return the text of a file with the path of this program in it.
+
+    Raises:
+        Refused: if that path would need quotes.
+    """
+    text, path = (contrib() / file.source).read_text(encoding="utf-8"), program()
+    if _PROGRAM in text and not _PLAIN.fullmatch(path):
+        raise Refused(f"{path!r} would need quotes in {file.source}; install gpu-triage in a folder with a plain name")
+    return text.replace(_PROGRAM, path)
 
 
 def contrib() -> Path:

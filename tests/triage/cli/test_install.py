@@ -14,6 +14,7 @@ import pytest
 from tests.triage.cli.conftest import ROOT, Run
 from triage.cli import install
 from triage.cli.dispatch import main
+from triage.cli.exits import Refused
 
 
 @pytest.mark.parametrize("kit", sorted(install.KITS))
@@ -81,3 +82,11 @@ def test_slurm_is_told_a_reason_only_where_the_machine_is_at_fault(run: Run, tmp
     assert (3, "") == (wrong.returncode, wrong.stdout)
     wrong = run("check", "--format", "slurm", "--seen-since", "no")
     assert (3, "") == (wrong.returncode, wrong.stdout)
+
+
+@pytest.mark.parametrize("path", ["/opt/my tools/gpu-triage", "/opt/$(id)/gpu-triage", "/opt/a%b/gpu-triage"])
+def test_a_path_that_would_need_quotes_is_refused(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that runs something else as root would be the worst of files."""
+    monkeypatch.setattr(install, "program", lambda: path)
+    with pytest.raises(Refused, match="plain name"):
+        install.filled(install.KITS["slurm"][0])
