@@ -39,6 +39,10 @@ gpu-triage fleet early captures/ --format json
         from triage.render.machine import to_json
 
         output.write(to_json(report))
+    elif args.format == "ndjson":
+        from triage.render.machine import to_lines
+
+        output.write(to_lines(report, {"sign": report["signs"]}))
     else:
         output.write(render(report, look(args)))
     if not complete:
