@@ -4,7 +4,9 @@ Injected causes: a driver rollout with a bug, boards that fail and are swapped t
 another node, a rack that loses power twice, a user whose program is wrong, a
 firmware image with a fault.  Beneath lies a background of single incidents at
 some 4 per 1000 node-days, between the two clusters of arXiv 2410.21680 (6.50 and
-2.34), whose cause nobody knows.  The incidents are what real lines open.
+2.34), whose cause nobody knows.  Causes go together with what is innocent: the
+driver is rolled out rack by rack, boards of one batch stand in one rack, a busy
+user runs on bad nodes, nodes vanish and answers are missing.  The incidents are what real lines open.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ SWEEPS = (10.0, 20.0, 30.0)
 RACK, LEAF, GPUS = 32, 16, 8
 OLD, NEW = "550.54.15", "570.99.99"
 BACKGROUND = (("gpu-off-bus", 0.30), ("gsp-fault", 0.15), ("compute-exception", 0.45), ("controller-halt", 0.10))
+GONE, MISSED = 0.02, 0.03
+"""Shares of the nodes that vanish before the last sweep, and of the answers that are missing."""
 RATE = 0.004
 """Background incidents per node and day."""
 
@@ -36,6 +40,8 @@ class _Maker:
     def __init__(self, nodes: int, seed: int) -> None:
         self.rnd = random.Random(seed)
         self.names = [f"gpu{n:05}" for n in range(nodes)]
+        # Boards of one batch, with one firmware, stand in some racks more than in others.
+        batch = {rack for rack in range(nodes // RACK + 1) if self.rnd.random() < 0.1}
         self.boards = [
             [
                 Part(
@@ -44,7 +50,11 @@ class _Maker:
                     f"{n * GPUS + i:08}",
                     i,
                     "NVIDIA H100 80GB HBM3",
-                    {"gpu.vbios": "96.00.89" if self.rnd.random() < 0.1 else "96.00.74"},
+                    {
+                        "gpu.vbios": "96.00.89"
+                        if self.rnd.random() < (0.5 if n // RACK in batch else 0.05)
+                        else "96.00.74"
+                    },
                 )
                 for i in range(GPUS)
             ]
@@ -81,8 +91,15 @@ def fleet(nodes: int, seed: int = 1) -> Made:
     made = _Maker(nodes, seed)
     rnd = made.rnd
     bad_rack = rnd.randrange(max(1, nodes // RACK))
-    rolled = {node for node in range(nodes) if rnd.random() < 0.2 and node // RACK != bad_rack}
-    users = {node: "mallory" if rnd.random() < 0.03 else f"user{rnd.randrange(40)}" for node in range(nodes)}
+    rolled = _rolled(rnd, nodes, bad_rack)
+    # A busy user runs where the driver is bad more often than elsewhere, and nothing is wrong with what he runs.
+    users = {
+        node: "mallory" if rnd.random() < 0.03
+        else "busy" if rnd.random() < (0.3 if node in rolled else 0.1)
+        else f"user{rnd.randrange(40)}"
+        for node in range(nodes)
+    }  # fmt: skip
+    gone = {node for node in range(nodes) if rnd.random() < GONE}
     for node in range(nodes):
         if rnd.random() < RATE * SWEEPS[-1]:
             rule = rnd.choices([rule for rule, _ in BACKGROUND], [weight for _, weight in BACKGROUND])[0]
@@ -104,12 +121,25 @@ def fleet(nodes: int, seed: int = 1) -> Made:
     for here, there in zip(apart[:pairs], apart[pairs:], strict=True):
         _swap(made, here, there)
     answers = [
-        _answer(made, sweep, node, node in rolled, users[node]) for sweep in SWEEPS for node in range(nodes)
-    ]  # fmt: skip
+        _answer(made, sweep, node, node in rolled, users[node])
+        for sweep in SWEEPS
+        for node in range(nodes)
+        if not (node in gone and sweep == SWEEPS[-1]) and rnd.random() >= MISSED
+    ]
     places = {
         name: {"rack": f"r{node // RACK}", "leaf": f"l{node // LEAF}"} for node, name in enumerate(made.names)
     }  # fmt: skip
     return Made(answers, places, made.truth)
+
+
+def _rolled(rnd: random.Random, nodes: int, bad_rack: int) -> set[int]:
+    """Nodes with the new driver: most of them whole racks, one after the other, the rest single ones of other racks."""
+    racks = [rack for rack in range(max(1, nodes // RACK)) if rack != bad_rack]
+    whole = set(rnd.sample(racks, round(len(racks) * 0.15)))
+    return {
+        node for node in range(nodes)
+        if node // RACK != bad_rack and (node // RACK in whole or rnd.random() < 0.05)
+    }  # fmt: skip
 
 
 def _swap(made: _Maker, here: int, there: int) -> None:

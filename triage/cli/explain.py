@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -83,6 +84,11 @@ def main(words: Sequence[str]) -> int:
     if "-" in files and not args.files and output.is_terminal(sys.stdin):
         raise Refused("which log? `gpu-triage explain FILE`, or `dmesg | gpu-triage explain -`")
     now = time.time() if args.now is None else args.now
+    if any(map(os.path.exists, files)):
+        from triage.fleet.whose import of_several
+
+        if of_several(files):
+            return _fleet(files, args, now)
     report = from_logs(
         load_rulebook(args.rules, overlays(args)),
         files,
@@ -95,6 +101,20 @@ def main(words: Sequence[str]) -> int:
     )
     output.write(drawn(report, args))
     return exit_code(report, args.fail_on)
+
+
+def _fleet(files: Sequence[str], args: Any, now: float) -> int:
+    """Let the captures of several nodes testify against each other, as `fleet report` does."""
+    from triage.cli.fleet_report import read, say
+
+    if args.cluster is not None or args.context or window(args, now) is not None:
+        raise Refused(
+            "these are captures of several nodes, which answer together: gpu-triage fleet report"
+            " (without --cluster, --context and a window of time)"
+        )
+    args.inventory = None
+    report = read(files, args, load_rulebook(args.rules, overlays(args)), now=now, places={})
+    return say(report, args, look(args))
 
 
 def drawn(report: dict[str, Any], args: Any) -> str:

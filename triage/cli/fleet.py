@@ -35,6 +35,7 @@ VERBS = (
     Verb("sweeps", "triage.cli.fleet_look", "the sweeps of a store", "sweeps"),
     Verb("export", "triage.cli.fleet_export", "what a store holds, as Parquet or NDJSON"),
     Verb("store", "triage.cli.fleet_store", "add a sweep's folder to a store, migrate it, delete what is old"),
+    Verb("early", "triage.cli.fleet_early", "which GPUs leave their own past or their peers, before anything fails"),
     Verb("drain", "triage.cli.fleet_drain", "which nodes should get no more jobs, and the commands; --apply runs them"),
     Verb("resume", "triage.cli.fleet_drain", "give nodes that were drained by this program back to Slurm", "resume"),
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 REPORT = Path(__file__).parent / "report.v1.json"
 XID = Path(__file__).parent / "xid.v1.json"
 FLEET = Path(__file__).parent / "fleet-report.v1.json"
+EARLY = Path(__file__).parent / "fleet-early.v1.json"
 DOCTOR = Path(__file__).parent / "doctor.v1.json"
 INCIDENTS = Path(__file__).parent / "incidents.v1.json"
 WATCH = Path(__file__).parent / "watch.v1.json"
@@ -19,6 +20,7 @@ SCHEMAS = {
     "report": REPORT,
     "xid": XID,
     "fleet-report": FLEET,
+    "fleet-early": EARLY,
     "doctor": DOCTOR,
     "incidents": INCIDENTS,
     "watch": WATCH,

@@ -16,7 +16,7 @@ FAMILY = {"rollout": "driver", "board": "hardware", "rack": "site", "job": "work
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_each_incident_gets_the_cause_that_was_injected(seed: int) -> None:
-    """Nine of ten at least, and none of the rollout's a board's."""
+    """Nine of ten at least; the others stay open, and none gets another family than its own."""
     made = fleet(800, seed)
     findings = find(gather(made.answers, made.places), load(rulebook()))
     report = to_fleet_report(findings, made.answers, rulebook(), generated_at=31 * 86400.0)
@@ -27,8 +27,9 @@ def test_each_incident_gets_the_cause_that_was_injected(seed: int) -> None:
 
     assert set(FAMILY) <= set(said)
     for cause, family in FAMILY.items():
-        assert said[cause].count(family) >= 0.9 * len(said[cause]), cause
-    assert "hardware" not in said["rollout"]
+        assert {*said[cause]} <= {family, "undetermined"}, cause
+    right = sum(said[cause].count(family) for cause, family in FAMILY.items())
+    assert right >= 0.9 * sum(len(said[cause]) for cause in FAMILY)
 
 
 def test_a_fleet_without_an_injected_cause_shows_no_pattern() -> None:

@@ -33,6 +33,7 @@ NAMES = (
     *(f"{name}.v1" for name in CATALOG),
     "calibration.v1",
     "causes.v1",
+    "early.v1",
     "fleet.v1",
     "modules.v1",
     "overlay.v1",
@@ -43,6 +44,7 @@ NAMES = (
 SHIPPED = [
     (RULES / "causes.yaml", "causes.v1"),
     (RULES / "fleet" / "hypotheses.yaml", "fleet.v1"),
+    (RULES / "fleet" / "early.yaml", "early.v1"),
     (RULES / "catalog" / "modules.yaml", "modules.v1"),
     (RULES / "catalog" / "xid.yaml", "xid.v1"),
     *((file, "rule.v1") for file in sorted(RULES.glob("*.yaml")) if file.name != "causes.yaml"),

@@ -1,0 +1,58 @@
+"""`fleet early` over captures of several days."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+
+from tests.generated_counters import captures, readings
+from tests.triage.cli.conftest import Run
+from triage.schema import EARLY
+
+SICK = "GPU-00005"
+NOW = "1795170000"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Captures of six nodes in four sweeps, one board of them wearing out."""
+    made = tmp_path_factory.mktemp("captures")
+    captures(readings(6, {SICK: "corrected-errors"}, sweeps=4, seed=3), made)
+    return made
+
+
+def test_the_sick_board_is_named_with_its_node_and_counts(run: Run, folder: Path) -> None:
+    done = run("fleet", "early", str(folder), "--now", NOW, "--format", "json")
+    told = json.loads(done.stdout)
+    jsonschema.Draft202012Validator(json.loads(EARLY.read_text())).validate(told)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert [("corrected-errors", SICK, "gpu00000")] == [(s["id"], s["gpu"], s["node"]) for s in told["signs"]]
+    assert (6, 48) == (told["nodes"], told["gpus"])
+
+
+def test_text_says_that_a_sign_is_no_verdict(run: Run, folder: Path) -> None:
+    done = run("fleet", "early", str(folder), "--now", NOW, "--fail-on", "warning")
+
+    assert 1 == done.returncode
+    assert "EARLY SIGNS (no verdicts" in done.stdout
+    assert f"gpu00000 {SICK}" in done.stdout
+    assert all(len(line) <= 100 for line in done.stdout.splitlines())
+
+
+def test_one_sweep_compares_no_rates_and_says_so(run: Run, folder: Path) -> None:
+    first = [str(path) for path in sorted(folder.glob("*-0.tar.gz"))]
+    done = run("fleet", "early", *first, "--now", NOW)
+
+    assert 0 == done.returncode
+    assert "NOT COMPARED" in done.stdout
+    assert "fewer than two readings" in done.stdout
+
+
+def test_a_folder_of_noise_is_nothing_that_could_be_read(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "noise.log").write_bytes(b"\0\1\2" * 999)
+
+    assert 3 == run("fleet", "early", str(tmp_path), "--now", NOW).returncode
