@@ -38,11 +38,14 @@ def states(nodes: Collection[str]) -> list[State]:
 
 
 def drain_commands(nodes: Sequence[str], reason: str) -> list[list[str]]:
-    """Return the commands that take nodes out and say why; their pods go on."""
+    """Return the commands that say why nodes are taken out, and then take them out; their pods go on.
+
+    A node that is out without the reason would never be given back by this program.
+    """
     why = f"{MARK} {reason}"[: MOST_REASON + 7]
     return [
-        ["kubectl", "cordon", *nodes],
         ["kubectl", "annotate", "--overwrite", "node", *nodes, f"{REASON}={why}"],
+        ["kubectl", "cordon", *nodes],
     ]
 
 

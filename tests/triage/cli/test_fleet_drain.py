@@ -103,8 +103,8 @@ def test_nothing_is_drained_unless_it_is_told_to(slurm: SlurmCluster, run: Run, 
     assert 0 == done.returncode
     first, second, third = done.stdout.splitlines()
     assert first.startswith("scontrol update 'NodeName=g[1-3]' State=DRAIN 'Reason=gpu-triage: gpu-off-bus")
-    assert "kubectl cordon g1 g2 g3" == second
-    assert third.startswith("kubectl annotate --overwrite node g1 g2 g3 'gpu-triage/reason=gpu-triage: gpu-off-bus")
+    assert "kubectl cordon g1 g2 g3" == third
+    assert second.startswith("kubectl annotate --overwrite node g1 g2 g3 'gpu-triage/reason=gpu-triage: gpu-off-bus")
     assert {} == drained(slurm)
 
 
