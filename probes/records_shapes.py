@@ -138,7 +138,7 @@ class Shapes:
             (r"\[(?:\s*\+|<\s*)(\d{1,10})\.(\d{1,9})>?\](.*)", self._delta),
             (r"(?:<(\d{1,3})>)?" + _MONTH + r"\s{1,2}(\d{1,2})\s(?:(\d{4})\s)?" + _CLOCK + r"\s+(.*)", self._syslog),
             (r"(\d{1,4}),\d{1,20},(\d{1,20}),([^,;]{0,8})(?:,[^;]{0,200})?;(.*)", self._kmsg),
-            (r"(" + _FACILITY + r")\s*:(\w{1,8})\s*: ?(.*)", self._decoded),
+            (r"(" + _FACILITY + r")\s*[:.](\w{1,8})\s*: ?(.*)", self._decoded),
             (r"<(\d{1,3})>1 (?:" + _DATE + r"T" + _CLOCK + _ZONE + r"|-) (\S+) (\S+) (\S+) \S+ (.*)", self._rfc5424),
             (r"<(\d{1,3})>(?!1 [\d-]|\w{2,9}\.?\s{1,2}\d{1,2}\s|\d{4}-\d\d-\d\d[T ])(.*)", self._printk),
             (r"kernel: (.*)", self._bare_kernel),

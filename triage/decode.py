@@ -78,13 +78,18 @@ class Containment(NamedTuple):
 
 
 class ShaderException(NamedTuple):
-    """An Xid 13.  `kind` is warp, global or graphics; the unit is known for the first two."""
+    """An Xid 13.  `kind` is warp, global or graphics; the unit is known for the first two.
+
+    `register` is the address of the error register that a graphics exception names,
+    if it is one that each unit of the GPU has for itself.
+    """
 
     kind: str
     gpc: int | None
     tpc: int | None
     sm: int | None
     reason: str | None
+    register: str | None = None
 
 
 class MmuFault(NamedTuple):
@@ -143,6 +148,8 @@ _SM = re.compile(
     r"Graphics SM (?P<kind>Warp|Global) Exception on \(GPC (?P<gpc>\d{1,3}), TPC (?P<tpc>\d{1,3})"
     r"(?:, SM (?P<sm>\d{1,3}))?\): ?(?P<reason>.{0,120})"
 )
+# The units' own registers lie at 0x500000 and up, a window for each GPC, and in it one for each TPC and SM.
+_UNIT_REGISTER = re.compile(r"ESR (0x5[0-9a-f]{5})=")
 _GRAPHICS = re.compile(r"Graphics (?:SM )?Exception: ?(?P<reason>.{0,160})")
 _FAULT = re.compile(
     r"MMU Fault: ENGINE (?P<engine>[A-Za-z0-9_]{1,40})(?: (?P<gpc>GPC\d{1,3}))?(?: (?P<client>[A-Za-z0-9_]{1,60}))?"
@@ -237,7 +244,8 @@ def shader_exception(text: str) -> ShaderException | None:
     match = _GRAPHICS.search(text)
     if match is None:
         return None
-    return ShaderException("graphics", None, None, None, match["reason"].strip() or None)
+    own = _UNIT_REGISTER.search(text)
+    return ShaderException("graphics", None, None, None, match["reason"].strip() or None, own and own[1])
 
 
 def mmu_fault(text: str) -> MmuFault | None:
@@ -335,7 +343,7 @@ def fields(code: int, text: str) -> dict[str, str]:
         place = None
         if decoded.gpc is not None:
             place = "/".join(str(part) for part in (decoded.gpc, decoded.tpc, decoded.sm) if part is not None)
-        found = {"exception": decoded.kind, "gpc_tpc_sm": place, "unit": place}
+        found = {"exception": decoded.kind, "gpc_tpc_sm": place, "unit": place or decoded.register}
     elif isinstance(decoded, MmuFault):
         found = {
             "engine": decoded.engine,

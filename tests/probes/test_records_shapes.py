@@ -40,6 +40,7 @@ SHAPES: list[tuple[str, str, dict[str, Any]]] = [
     ("dmesg -T without its bracket", f"Tue Apr 15 16:50:03 2025] {XID_79}", {"at": 1744735803.0}),
     ("dmesg without its bracket", f"| 4562.099306] {XID_79}", {"monotonic": 4562.099306}),
     ("dmesg in ISO time", f"2025-01-25T10:34:54,859532+00:00 {XID_79}", {"at": 1737801294.859532, "kernel": True}),
+    ("socklog", f"kern.err: [  123.456789] {XID_79}", {"monotonic": 123.456789, "level": 3, "injected": False}),
     ("dmesg -x", f"kern  :err   : [  123.456789] {XID_79}", {"monotonic": 123.456789, "level": 3, "injected": False}),
     (
         "dmesg -x in ISO time",

@@ -72,21 +72,28 @@ def test_an_uncontained_error_without_flags_does_not_say_that_no_reset_is_needed
     [
         (
             "Graphics SM Warp Exception on (GPC 7, TPC 4, SM 0): Out Of Range Address",
-            ("warp", 7, 4, 0, "Out Of Range Address"),
+            ("warp", 7, 4, 0, "Out Of Range Address", None),
         ),
         (
             "Graphics SM Global Exception on (GPC 0, TPC 1, SM 1): Multiple Warp Errors",
-            ("global", 0, 1, 1, "Multiple Warp Errors"),
+            ("global", 0, 1, 1, "Multiple Warp Errors", None),
         ),
         (
             "Graphics SM Warp Exception on (GPC 2, TPC 0): Illegal Instruction",
-            ("warp", 2, 0, None, "Illegal Instruction"),
+            ("warp", 2, 0, None, "Illegal Instruction", None),
         ),
-        ("Graphics Exception: ESR 0x505730=0xc040009", ("graphics", None, None, None, "ESR 0x505730=0xc040009")),
+        (
+            "Graphics Exception: ESR 0x505730=0xc040009",
+            ("graphics", None, None, None, "ESR 0x505730=0xc040009", "0x505730"),
+        ),
+        (
+            "Graphics Exception: ESR 0x405840=0xa0040800",
+            ("graphics", None, None, None, "ESR 0x405840=0xa0040800", None),
+        ),
     ],
 )
 def test_an_exception_names_the_unit_that_raised_it(text: str, expected: tuple[object, ...]) -> None:
-    """GPC, TPC and SM, where the driver printed them."""
+    """GPC, TPC and SM where the driver printed them, else the register that one unit has for itself."""
     assert expected == decode.shader_exception(text)
 
 
