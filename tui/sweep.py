@@ -43,6 +43,8 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--inventory", type=Path)
     parser.add_argument("--progress", type=Path)
     parser.add_argument("--until", type=float)
+    parser.add_argument("--stored", action="store_true")
+    parser.add_argument("--kept-in")
     parser.add_argument("--parent", type=int)
     args = parser.parse_args(words)
     if args.parent is not None:

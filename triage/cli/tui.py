@@ -32,6 +32,7 @@ gpu-triage tui
 gpu-triage tui /var/log/kern.log
 gpu-triage tui gpu-triage-node7-20261126T170841Z.tar.gz
 gpu-triage tui captures/ --inventory racks.csv
+gpu-triage tui --store fleet.db
 gpu-triage check --format json > report.json; gpu-triage tui report.json
 """,
         "0 done   2 bad arguments, or no terminal",
@@ -41,6 +42,9 @@ gpu-triage check --format json > report.json; gpu-triage tui report.json
     parsed.add_argument("--one-node", action="store_true", help="a folder is one node's, whatever is in it")
     parsed.add_argument(
         "--inventory", type=Path, metavar="FILE", help="where the nodes of a fleet stand: CSV, JSON or YAML"
+    )
+    parsed.add_argument(
+        "--store", metavar="URL", help="a fleet by the store of its sweeps: a file, or postgresql://..."
     )
     parsed.add_argument("--replay", metavar="FILE", help="step with < and > through reports written one after another")
     parsed.add_argument(
@@ -77,6 +81,8 @@ def main(words: Sequence[str]) -> int:
         raise Refused("the screens need a terminal that can place its cursor; set TERM, or use `gpu-triage check`")
     if args.replay and args.files:
         raise Refused("give either logs or --replay FILE")
+    if args.store is not None and (args.files or args.replay or args.fleet):
+        raise Refused("give either files or --store URL")
     if args.fleet and (args.one_node or args.replay or not args.files):
         raise Refused("--fleet goes with FILE alone: gpu-triage tui --fleet captures/")
     if args.inventory is not None and not is_fleet(args):
@@ -145,6 +151,8 @@ def _moment(text: str, newest: float) -> float:
 
 def is_fleet(args: argparse.Namespace) -> bool:
     """Return whether many nodes are meant: as asked, else if a folder is given that is not known to be one node's."""
+    if args.store is not None:
+        return True
     if args.fleet or args.one_node or len(args.files) != 1 or not os.path.isdir(args.files[0]):
         return bool(args.fleet)
     from triage.folders import One, plan
@@ -199,6 +207,8 @@ def source(args: argparse.Namespace, folder: Path) -> Any:
         from tui.fleet.source import FleetSource
 
         until = None if args.at is None else _moment(args.at, time.time() if args.now is None else args.now)
+        if args.store is not None:
+            return _stored(args, folder, rules, until)
         return FleetSource(
             args.files,
             folder,
@@ -211,6 +221,23 @@ def source(args: argparse.Namespace, folder: Path) -> Any:
     if args.files:
         return LogSource(args.files, rules=rules, now=args.now, timezone=args.timezone, folder=folder)
     return NodeSource(folder, rules=rules, period=args.refresh or NODE_PERIOD, state=state_directory(args))
+
+
+def _stored(args: argparse.Namespace, folder: Path, rules: Sequence[str], until: float | None) -> Any:
+    from triage.fleet.store import address
+    from triage.fleet.store.trouble import Unusable
+    from tui.fleet.stored import StoreSource
+
+    try:
+        named = address.given(args.store or None)
+        if named is None:
+            raise Refused(f"which store? name it: --store URL, or {address.VARIABLE}; {address.FORMS}")
+        address.parse(named)
+    except Unusable as error:
+        raise Refused(str(error)) from None
+    shown = address.hidden(named)
+    return StoreSource(args.store or None, shown, folder, rules=rules, inventory=args.inventory, now=args.now,
+                       timezone=args.timezone, until=until)  # fmt: skip
 
 
 def look(args: argparse.Namespace) -> Any:

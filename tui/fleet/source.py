@@ -91,8 +91,7 @@ class FleetSource:
     def sweep(self, child: Child, stop: threading.Event) -> Iterator[Picture | Failed]:
         """Read what changed and yield the new picture, or why there is none."""
         words = ["fleet", *self._common, *self._more, f"--store={self.store}", f"--progress={self._progress}",
-                 *([] if self.until is None else [f"--until={self.until}"]),
-                 *(f"--file={path}" for path in self.given)]  # fmt: skip
+                 *([] if self.until is None else [f"--until={self.until}"]), *self.asked_with()]  # fmt: skip
         self.reading = "reading"
         told = child.run(words, None, stop, self._look)
         self.reading = ""
@@ -103,6 +102,10 @@ class FleetSource:
             return
         found = picture.load(self.store)
         yield found or Failed(f"{self.store} is not as it was written; is another user writing there?", time.time())
+
+    def asked_with(self) -> list[str]:
+        """Return the words that say what a sweep reads."""
+        return [f"--file={path}" for path in self.given]
 
     def _look(self) -> None:
         """See how far the reading is."""

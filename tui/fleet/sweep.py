@@ -10,7 +10,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from triage.fleet.gather import gather
 from triage.fleet.model import ANSWERED, Answer, Part
 from triage.fleet.read import read_all
 from triage.fleet.report import to_fleet_report
-from triage.fleet.testify import find
+from triage.fleet.testify import Findings, find
 from triage.report import iso
 from triage.rulebook.model import Rulebook
 from tui.fleet import compose, picture
@@ -43,6 +43,10 @@ def main(args: argparse.Namespace, now: float) -> Json:
             places = inventory.load(args.inventory)
         except inventory.Unusable as error:
             raise Refused(str(error)) from error
+    if args.stored:
+        from tui.fleet import stored
+
+        return stored.sweep(args, rulebook, places, now)
     paths = nodes_of(args.file)
     if not paths:
         raise Refused(f"{', '.join(args.file)}: nothing in it; give a folder of captures or logs, one for each node")
@@ -120,16 +124,36 @@ def put(
         OSError: if it cannot be written.
     """
     findings = find(gather(answers, places), hypotheses.load(rulebook))
-    strange = sorted({a.node for a in answers if a.state == ANSWERED} - places.keys()) if places else []
-    notices = [f"{len(strange)} nodes are not in the inventory: {', '.join(strange[:5])}"] if strange else []
-    report = to_fleet_report(findings, answers, rulebook, generated_at=now, notices=notices)
-    last = compose.latest(answers)
-    incidents = compose.by_node(report, last)
     own: dict[str, list[str]] = {}
     for answer, path in zip(answers, paths, strict=True):
         own.setdefault(answer.node, []).append(path)
+    last = compose.latest(answers)
+    show(store, findings, answers, last, changed(answers), own, read, rulebook, places, now, rules)
+
+
+def show(
+    store: Path,
+    findings: Findings,
+    answers: Sequence[Answer],
+    last: Mapping[str, Answer],
+    changes: Sequence[Changed],
+    own: Mapping[str, Sequence[str]],
+    read: Sequence[tuple[str, str, bytes]],
+    rulebook: Rulebook,
+    places: compose.Places,
+    now: float,
+    rules: str,
+) -> None:
+    """Write the picture of what was found; `last` is the last answer of each node, `own` the paths it was read from.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    strange = sorted({a.node for a in answers if a.state == ANSWERED} - places.keys()) if places else []
+    notices = [f"{len(strange)} nodes are not in the inventory: {', '.join(strange[:5])}"] if strange else []
+    report = to_fleet_report(findings, answers, rulebook, generated_at=now, notices=notices)
+    incidents = compose.by_node(report, last)
     rows = compose.node_rows(last, incidents, places)
-    changes = changed(answers)
     of_node: dict[str, list[Changed]] = {}
     for change in changes:
         of_node.setdefault(change.node, []).append(change)
@@ -150,7 +174,7 @@ def put(
         groups=compose.group_rows(incident for each in incidents.values() for incident in each),
         said=compose.said_rows(report),
         details=(
-            (node, compose.detail(answer, incidents.get(node, ()), own[node], generated, of_node.get(node, ())))
+            (node, compose.detail(answer, incidents.get(node, ()), own.get(node, ()), generated, of_node.get(node, ())))
             for node, answer in last.items()
         ),
         changes=compose.change_rows(changes),
