@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -77,6 +78,8 @@ def all_well(site: Site) -> Iterator[None]:
         scenario.clear("gpu.1.do.*")
     site.unheard.unlink(missing_ok=True)
     for node in site.scenarios:
+        # The node is another: what is open in its history would take it out again.
+        shutil.rmtree(site.unheard.with_name(f"state-{node}"), ignore_errors=True)
         site.slurm.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
 
 
