@@ -19,6 +19,8 @@ from tui.widgets.rows import Row
 from tui.widgets.table import Column, Table
 from tui.words import clock
 
+WHOLE = 6
+"""Lines in which the change under the cursor is shown."""
 CHANGES = (
     Column("when", "SEEN (UTC)", 20),
     Column("age", "AGE", 5, True),
@@ -68,7 +70,8 @@ class ChangesScreen(TriageScreen):
         chosen = next((each for each in self.triage.changes if _key(each) == key), None)
         if chosen is None:
             return []
-        return wrap([("", f" {chosen.says}"), ("", f" on {chosen.where}" if chosen.where else "")], width, self.look, 1)
+        words: list[Span] = [("", f" {chosen.says}"), ("", f" on {chosen.where[: 8 * width]}" if chosen.where else "")]
+        return wrap(words, width, self.look, 1, most=WHOLE)
 
     def copied(self) -> str | None:
         """Return the change under the cursor."""
@@ -121,7 +124,7 @@ def changed_rows(
     """Return the latest changes as blocks of a page, at most `most`, each at most so many lines."""
     found: list[PageRow] = []
     for n, each in enumerate(changes[:most]):
-        where = f" on {each.where}" if each.where else ""
+        where = f" on {each.where[: width * lines]}" if each.where else ""  # thousands of nodes are a long text
         words: list[Span] = [("faint", f"  {age(now - each.at):>4} ago "), ("", f"{each.says}{where}")]
         found += [PageRow(line, f"changed {n}") for line in wrap(words, width, look, 11, most=lines)]
     if len(changes) > most:
