@@ -214,7 +214,8 @@ class TriageApp(Past, Takes):
         front = self.front
         if front is not None:
             # Ages stand in rows too; they are whole seconds only while they are small.
-            if self.facts is None or self.now() - self._shown >= AGES:
+            nothing = self.facts is None and self.picture is None
+            if nothing or self.now() - self._shown >= AGES:
                 self._shown = self.now()
                 front.show()
             front.tick()
