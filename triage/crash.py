@@ -14,7 +14,7 @@ means something together.  The result is one signal named `crash` with fields
 - `wait`: for a hung task, the first function that is not the scheduler's: a lock, or the work itself
 - `frames`: the modules of all reliable frames, outermost last, comma separated
 - `left_overs`: the modules that frames marked `?` name, comma separated
-- `symbol`, `comm`, `task`, `path`, `taint`: as printed
+- `symbol`, `comm`, `task`, `path`, `taint`: as printed (`taint`: the letters, or `Not tainted`)
 - `panic`: yes, if the kernel gave up
 
 Frames marked `?` are left-overs on the stack and never name the `module`.

@@ -16,7 +16,7 @@ _FRAME = re.compile(
     r"(\?\s+)?(?<![\w.$])([A-Za-z_][\w.$]*)(?:\+0x[0-9a-f]+/0x[0-9a-f]+|\+\d+/\d+\])(?:\s+\[([A-Za-z][\w-]*)[^\]]*\])?"
 )
 _COMM = re.compile(r"(?:Comm: |task )([^:\s][^:]{0,15}?)(?:$|\s+(?:Kdump|Tainted|Not tainted|blocked)|:\d+)")
-_TAINT = re.compile(r"Tainted: ((?:[A-Z] *)+)")
+_TAINT = re.compile(r"(?:Tainted: (?=[A-Z])|(?=Not tainted))(Not tainted|(?:[A-Z] *)+)")
 _PATH = re.compile(r"(?:at |in )((?:[\w.-]+/)+[\w.-]+\.[chS])")
 # Code of the kernel that finds what other code has broken.
 _DETECTOR = re.compile(
