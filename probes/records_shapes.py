@@ -141,7 +141,7 @@ class Shapes:
             (r"(" + _FACILITY + r")\s*[:.](\w{1,8})\s*: ?(.*)", self._decoded),
             (r"<(\d{1,3})>1 (?:" + _DATE + r"T" + _CLOCK + _ZONE + r"|-) (\S+) (\S+) (\S+) \S+ (.*)", self._rfc5424),
             (r"<(\d{1,3})>(?!1 [\d-]|\w{2,9}\.?\s{1,2}\d{1,2}\s|\d{4}-\d\d-\d\d[T ])(.*)", self._printk),
-            (r"kernel: (.*)", self._bare_kernel),
+            (r"kernel:(?: |(?=\[\s*\d))(.*)", self._bare_kernel),
             (r"([^\s\[\]:<>]{1,255}) kernel: (.*)", self._host_kernel),
             (r"[^\W\d_]{2,5}\.? " + _DATE + r" " + _CLOCK + r" ([A-Z]{2,5}|[+-]\d\d(?::?\d\d)?) (.*)", self._full),
             (r"(\d{9,11})\.(\d{1,9}) (.*)", self._unix),
@@ -153,6 +153,7 @@ class Shapes:
             (r"\[\s*[TC]\d{1,8}\](.*)", self._caller),
             (r"\[" + _DATE + r"[T ]" + _CLOCK + r"\s?" + _ZONE + r"?\]:?\s+(.*)", self._bracketed),
             (_CLOCK + r"\s+(.*)", self._clock_only),
+            (r"(?=\S{0,255}/)[\w.@+/-]{2,255}:(?:\d{1,9}:)?(.*)", self._found_by_grep),
         ]  # fmt: skip
 
     # dmesg and printk
@@ -301,6 +302,15 @@ class Shapes:
         host, facility, level, date, clock, digits, zone, text = found.groups()
         at = self.clock.on_date(date, clock, digits, zone)
         return Head(text, at, level=_LEVELS.get(level), host=host, injected=facility != "kern")
+
+    def _found_by_grep(self, found: re.Match[str]) -> Optional[Head]:
+        """A line of a log behind the name of its file, as `grep` prints it for several files."""
+        for pattern, build in self._table[:6]:  # those that begin with a stamp
+            line = pattern.match(found[1])
+            head = build(line) if line else None
+            if head is not None:
+                return head
+        return None
 
     def _fabric_manager(self, found: re.Match[str]) -> Optional[Head]:
         month, day, year, clock, _, level, tid, text = found.groups()

@@ -54,6 +54,13 @@ SHAPES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("dmesg -T -x", f"kern  :err   : [Mon Mar  6 21:34:31 2023] {XID_79}", {"at": 1678138471.0, "level": 3}),
     ("dmesg in colour", f"\x1b[32m[  123.456789] \x1b[0m\x1b[33mNVRM: \x1b[0m{XID_79[6:]}", {"monotonic": 123.456789}),
+    (
+        "grep in several files",
+        f"/var/log/kern.log.1:2026-02-25T01:00:00+00:00 node7 kernel: [   12.300000] {XID_79}",
+        {"at": HINT + 3600, "monotonic": 12.3, "kernel": True, "host": "node7"},
+    ),
+    ("grep -n in several files", f"./node7/dmesg.txt:123:[   12.300000] {XID_79}", {"monotonic": 12.3, "kernel": True}),
+    ("syslogd on a terminal", f"kernel:[   12.300000] {XID_79}", {"monotonic": 12.3, "kernel": True}),
     ("printk", f"<3>[   12.300000] {XID_79}", {"monotonic": 12.3, "level": 3, "injected": False}),
     ("printk without a time", f"<3>{XID_79}", {"monotonic": None, "level": 3, "kernel": True}),
     ("printk of another facility", f"<11>[   12.300000] {XID_79}", {"level": 3, "injected": True}),
@@ -271,3 +278,8 @@ def test_a_talos_line_without_its_host_keeps_its_time() -> None:
 
     assert XID_79 == record.message
     assert record.at is not None
+
+
+def test_what_a_program_wrote_stays_its_own_behind_a_files_name() -> None:
+    record = only(f"/var/log/syslog:Feb 25 01:00:00 node7 python3[812]: {XID_79}")
+    assert (record.kernel, record.identifier) == (False, "python3")
