@@ -52,7 +52,7 @@ STATES = {
     "n14": "failed",
 }
 """What becomes of the question to those that give no answer."""
-DEADLINE = 20
+DEADLINE = 30
 
 
 @pytest.fixture(scope="module")

@@ -195,12 +195,16 @@ def test_a_person_who_resolves_an_incident_is_heard(start: Start, packets: Packe
     check_lines(watch)
 
 
+STORM = 20_000
+"""Lines, as fast as they are taken."""
+
+
 def test_a_storm_is_counted_and_not_kept(start: Start, packets: Packets) -> None:
     """Ten thousand lines a second of ever new text: memory stays bounded, and what matters is still told."""
     watch = start("--kmsg", str(packets.path)).ready()
-    until = time.monotonic() + 3.0
+    until = time.monotonic() + 60.0
     written = 0
-    while time.monotonic() < until:
+    while written < STORM and time.monotonic() < until:
         for _ in range(100):
             try:
                 packets.write(f"NVRM: Xid (PCI:0000:12:00): 31, pid={written}, name=p{written}, MMU Fault {written:x}")
@@ -219,7 +223,7 @@ def test_a_storm_is_counted_and_not_kept(start: Start, packets: Packets) -> None
     status = Path(f"/proc/{watch.process.pid}/status").read_text()
     peak = int(status.partition("VmHWM:")[2].split()[0])
 
-    assert written > 10_000
+    assert STORM <= written
     assert peak < 120_000, f"{peak} kB"
     assert 0 == watch.stop()
     assert len(watch.lines) < 60
