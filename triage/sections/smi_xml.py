@@ -86,7 +86,7 @@ class Log:
                 self.gpus.append((attributes.get("id"), {}, [0, 0]))
 
     def _end(self, _tag: str) -> None:
-        text = "".join(self._text).strip()
+        text = " ".join("".join(self._text).split())
         self._text, self._size = [], 0
         path = "/".join(self._path[2:]) if self._path[1:2] == ["gpu"] else "/".join(self._path[1:])
         gpu = self.gpus[-1] if self._inside and self._path[1:2] == ["gpu"] else None
