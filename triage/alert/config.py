@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from triage.alert.secret import Secret, Unreadable
 from triage.model import SEVERITIES
 from triage.rulebook import shape, yamlload
+from triage.rulebook.folders import user_folder
 from triage.rulebook.model import Place
 from triage.rulebook.problems import Problem, RulebookError
 
@@ -105,8 +106,8 @@ def standard_file(environ: Mapping[str, str] | None = None) -> Path | None:
     env = os.environ if environ is None else environ
     if VARIABLE in env:
         return Path(env[VARIABLE]) if env[VARIABLE] else None
-    home = env.get("XDG_CONFIG_HOME") or (os.path.join(env["HOME"], ".config") if env.get("HOME") else "")
-    mine = [Path(home) / "gpu-triage" / "alerts.yaml"] if os.path.isabs(home) and os.geteuid() != 0 else []
+    own = user_folder(env)
+    mine = [own / "alerts.yaml"] if own is not None and os.geteuid() != 0 else []
     return next((path for path in (*mine, SYSTEM) if os.path.lexists(path)), None)
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from triage.cli.exits import Refused
+from triage.rulebook.folders import user_folder
 
 if TYPE_CHECKING:
     from triage.rulebook.model import Place
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from triage.rulebook.yamlload import Document
 
 SYSTEM = Path("/etc/gpu-triage/config.yaml")
-USER = "gpu-triage/config.yaml"
 FILE = "GPU_TRIAGE_CONFIG"
 """Names one file instead of those of the system and the user; empty is for none."""
 PREFIX = "GPU_TRIAGE_"
@@ -55,8 +55,8 @@ def files(environ: Mapping[str, str]) -> tuple[Path, ...]:
     named = environ.get(FILE)
     if named is not None:
         return (Path(named),) if named else ()
-    home = environ.get("XDG_CONFIG_HOME") or (os.path.join(environ["HOME"], ".config") if environ.get("HOME") else "")
-    found = [Path(home) / USER] if os.path.isabs(home) else []
+    own = user_folder(environ)
+    found = [] if own is None else [own / SYSTEM.name]
     return tuple(path for path in (*found, SYSTEM) if os.path.exists(path))
 
 

@@ -15,11 +15,16 @@ SYSTEM = Path("/etc/gpu-triage/rules")
 def standard_folders(environ: Mapping[str, str] | None = None) -> tuple[Path, ...]:
     """Return the folders that hold site rules on this machine: of the system, then of the user."""
     env = os.environ if environ is None else environ
-    home = env.get("XDG_CONFIG_HOME") or (os.path.join(env["HOME"], ".config") if env.get("HOME") else "")
-    folders = [SYSTEM]
-    if os.path.isabs(home):  # the XDG specification has relative paths ignored
-        folders.append(Path(home) / "gpu-triage" / "rules")
+    own = user_folder(env)
+    folders = [SYSTEM, *([] if own is None else [own / "rules"])]
     return tuple(folder for folder in folders if _is_there(folder))
+
+
+def user_folder(environ: Mapping[str, str]) -> Path | None:
+    """Return where the user's own settings stand, whether it is there or not; None if the environment does not say."""
+    home = environ.get("XDG_CONFIG_HOME") or (os.path.join(environ["HOME"], ".config") if environ.get("HOME") else "")
+    # The XDG specification has relative paths ignored.
+    return Path(home) / "gpu-triage" if os.path.isabs(home) else None
 
 
 def _is_there(folder: Path) -> bool:
