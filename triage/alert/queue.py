@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from triage.history.place import Unavailable, prepare, private_file
+from triage.history.store import all_or_nothing
 
 Json = dict[str, Any]
 
@@ -145,15 +146,8 @@ class Queue:
         Raises:
             Unavailable: if it could not be written.
         """
-        with _said():
-            self.db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self.db
-                self.db.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    self.db.execute("ROLLBACK")
-                raise
+        with _said(), all_or_nothing(self.db):
+            yield self.db
 
     # --- what is put in ------------------------------------------------------------------------------------------
 

@@ -53,15 +53,8 @@ class Store:
         Raises:
             Unavailable: if it could not be written.
         """
-        with said():
-            self.db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self.db
-                self.db.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    self.db.execute("ROLLBACK")
-                raise
+        with said(), all_or_nothing(self.db):
+            yield self.db
 
     def close(self) -> None:
         """Let go of the file; what could not be tidied up is done at the next opening."""
@@ -74,6 +67,19 @@ class Store:
 
     def __exit__(self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def all_or_nothing(db: sqlite3.Connection) -> Iterator[None]:
+    """Change all that is changed within, or nothing of it."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
 
 
 def open_store(directory: Path, *, now: float, patience: float = 1.0, create: bool = True) -> Store:
