@@ -71,7 +71,8 @@ gpu-triage fleet drain gpu-triage-sweep-20261126T175500Z/ --apply --via kubectl
         output.tell(f"{fold(away)}: drained already; left as it is")
     if unknown:
         output.tell(f"{fold(unknown)}: {NAMES[args.via]} does not know it; not drained")
-    done = _carry_out(args.via, [words for step in todo if step.nodes for words in _drain(args.via, step)])
+    drains = _scheduler(args.via).drain_commands
+    done = _carry_out(args.via, [words for step in todo if step.nodes for words in drains(step.nodes, step.reason)])
     return DONE if done and not unknown else PARTIAL
 
 
@@ -102,7 +103,7 @@ gpu-triage fleet resume -w 'gpu[003,017]' --apply --via kubectl
         output.tell(f"{fold(others)}: not drained by this program; left as it is")
     if not ours:
         return DONE
-    commands = _resume(args.via, ours)
+    commands = _scheduler(args.via).resume_commands(ours)
     if not args.apply:
         output.write("".join(f"{shlex.join(words)}\n" for words in commands))
         return DONE
@@ -141,20 +142,10 @@ def _states(via: str, nodes: Sequence[str]) -> Any:
         raise Refused(str(error), UNREACHABLE) from error
 
 
-def _drain(via: str, step: Any) -> list[list[str]]:
+def _scheduler(via: str) -> Any:
     from triage.fleet import kubernetes, slurm
-    from triage.fleet.names import fold
 
-    if via == "slurm":
-        return [slurm.drain_command(fold(step.nodes), step.reason)]
-    return kubernetes.drain_commands(step.nodes, step.reason)
-
-
-def _resume(via: str, nodes: Sequence[str]) -> list[list[str]]:
-    from triage.fleet import kubernetes, slurm
-    from triage.fleet.names import fold
-
-    return [slurm.resume_command(fold(nodes))] if via == "slurm" else kubernetes.resume_commands(nodes)
+    return {"slurm": slurm, "kubectl": kubernetes}[via]
 
 
 def _report(args: Any) -> dict[str, Any]:
@@ -178,12 +169,12 @@ def _within(wanted: int, most: int) -> None:
 
 def _carry_out(via: str, commands: Sequence[Sequence[str]]) -> bool:
     """Run each and say so; false if one failed."""
-    from triage.fleet import kubernetes, slurm
+    from triage.fleet import slurm
 
     well = True
     for words in commands:
         try:
-            (slurm if via == "slurm" else kubernetes).carry_out(words)
+            _scheduler(via).carry_out(words)
         except slurm.Unusable as error:
             output.tell(f"not done: {shlex.join(words)}: {error}")
             well = False

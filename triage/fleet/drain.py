@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from triage.fleet import kubernetes, slurm
 from triage.fleet.model import Json
-from triage.fleet.names import fold
 
 _NOT_OF_THE_NODE = ("workload", "benign")
 """Families whose incidents are no reason to take a node out."""
@@ -44,6 +43,8 @@ def commands(steps: Iterable[Step]) -> list[str]:
     """Return what would take these nodes out, as it can be pasted into a shell: for Slurm, then for Kubernetes."""
     steps = list(steps)
     return [
-        *(shlex.join(slurm.drain_command(fold(step.nodes), step.reason)) for step in steps),
-        *(shlex.join(words) for step in steps for words in kubernetes.drain_commands(step.nodes, step.reason)),
+        shlex.join(words)
+        for scheduler in (slurm, kubernetes)
+        for step in steps
+        for words in scheduler.drain_commands(step.nodes, step.reason)
     ]

@@ -6,9 +6,10 @@ Every question ends: a controller that is down keeps its clients for seconds.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from triage.fleet.names import fold
 from triage.render.safe import safe
 
 PATIENCE = 20.0
@@ -56,14 +57,15 @@ def states(*, partition: str | None = None, nodes: str | None = None) -> list[St
     return list(found.values())
 
 
-def drain_command(nodes: str, reason: str) -> list[str]:
-    """Return the command that takes nodes out; jobs on them end first."""
-    return ["scontrol", "update", f"NodeName={nodes}", "State=DRAIN", f"Reason={MARK} {reason}"[: MOST_REASON + 7]]
+def drain_commands(nodes: Iterable[str], reason: str) -> list[list[str]]:
+    """Return the commands that take nodes out; jobs on them end first."""
+    why = f"Reason={MARK} {reason}"[: MOST_REASON + 7]
+    return [["scontrol", "update", f"NodeName={fold(nodes)}", "State=DRAIN", why]]
 
 
-def resume_command(nodes: str) -> list[str]:
-    """Return the command that takes nodes back."""
-    return ["scontrol", "update", f"NodeName={nodes}", "State=RESUME"]
+def resume_commands(nodes: Iterable[str]) -> list[list[str]]:
+    """Return the commands that take nodes back."""
+    return [["scontrol", "update", f"NodeName={fold(nodes)}", "State=RESUME"]]
 
 
 def carry_out(words: Sequence[str]) -> None:
