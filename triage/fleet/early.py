@@ -20,9 +20,7 @@ from typing import Any, NamedTuple
 from triage.fleet.chance import corrected
 from triage.fleet.model import ANSWERED, Answer
 from triage.rulebook.load import RULES
-from triage.rulebook.problems import Problem, RulebookError
-from triage.rulebook.shape import check, schema
-from triage.rulebook.yamlload import read
+from triage.rulebook.shape import checked
 
 FILE = RULES / "fleet" / "early.yaml"
 DAY = 86400.0
@@ -138,14 +136,7 @@ def load(path: Path = FILE) -> Signs:
     Raises:
         RulebookError: with everything that is wrong and where.
     """
-    problems: list[Problem] = []
-    shown = f"rules/fleet/{path.name}" if path == FILE else str(path)
-    _, document = read(path, shown, problems)
-    if document is not None:
-        problems += check(document, schema("early.v1"))
-    if problems or document is None:
-        raise RulebookError(problems)
-    told: Any = document.root
+    told: Any = checked(path, f"rules/fleet/{path.name}" if path == FILE else str(path), "early.v1").root
     return Signs(float(told["alpha"]), int(told["peers"]), tuple(map(_sign, told["signs"])))
 
 

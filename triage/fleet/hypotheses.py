@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from triage.rulebook.load import RULES
 from triage.rulebook.model import Otherwise, Points, Rulebook
 from triage.rulebook.problems import Problem, RulebookError
-from triage.rulebook.shape import check, schema
-from triage.rulebook.yamlload import at, read
+from triage.rulebook.shape import checked
+from triage.rulebook.yamlload import at
 
 FILE = RULES / "fleet" / "hypotheses.yaml"
 _NEEDS: Mapping[str, set[str]] = {
@@ -64,12 +64,7 @@ def load(rulebook: Rulebook, path: Path = FILE) -> Hypotheses:
     """
     problems: list[Problem] = []
     shown = f"rules/fleet/{path.name}" if path == FILE else str(path)
-    _, document = read(path, shown, problems)
-    if document is not None:
-        problems += check(document, schema("fleet.v1"))
-    if problems or document is None:
-        raise RulebookError(problems)
-    told: Any = document.root
+    told: Any = checked(path, shown, "fleet.v1").root
     known = {ref["id"] for ref in told["references"]}
     for entry in told["hypotheses"]:
         place = at(shown, entry.key_marks["id"])

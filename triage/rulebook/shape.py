@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from triage.rulebook.problems import Problem, did_you_mean, shown
-from triage.rulebook.yamlload import Document, Map, Mark, Seq, Value, at
+from triage.rulebook.problems import Problem, RulebookError, did_you_mean, shown
+from triage.rulebook.yamlload import Document, Map, Mark, Seq, Value, at, read
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "rules" / "schema"
 
@@ -59,6 +59,21 @@ def schema(name: str) -> Schema:
     """The shipped schema of this name, such as `rule.v1`."""
     loaded: Schema = json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8"))
     return loaded
+
+
+def checked(path: Path, called: str, name: str) -> Document:
+    """Read a file that one schema describes; `called` is how messages name it.
+
+    Raises:
+        RulebookError: with everything that is wrong and where.
+    """
+    problems: list[Problem] = []
+    _, document = read(path, called, problems)
+    if document is not None:
+        problems += check(document, schema(name))
+    if problems or document is None:
+        raise RulebookError(problems)
+    return document
 
 
 def check(document: Document, against: Schema) -> list[Problem]:

@@ -14,7 +14,7 @@ from tui.fleet.lists import GROUPS, NODES, STATE_WORDS, Groups, Nodes, map_lines
 from tui.fleet.picture import GroupRow, NodeRow, Picture, Said, named
 from tui.look import Look
 from tui.screens.base import TriageScreen
-from tui.screens.changes import changed_rows, of_picture
+from tui.screens.changes import changed_rows
 from tui.screens.incident import summary_rows
 from tui.screens.node import NodeScreen
 from tui.text import Line, Span, heading, wrap
@@ -144,7 +144,7 @@ class FleetScreen(TriageScreen):
         def build(width: int, height: int) -> list[PageRow]:
             rows = said_rows(picture, width, self.look, brief=not tall)
             most, lines = (3, 2) if tall else (1, 1)
-            changed = changed_rows(of_picture(picture)[:most], self.triage.now(), width, self.look, most, lines)
+            changed = changed_rows(self.triage.fleet_changes[:most], self.triage.now(), width, self.look, most, lines)
             note = "" if len(picture.changes) <= most else "c lists all"
             title = f"changed lately  {len(picture.changes)}"
             return [*rows, *(section(title, changed, width, self.look, note) if changed else ())]
