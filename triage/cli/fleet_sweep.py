@@ -146,7 +146,7 @@ def _ask(args: Any, nodes: list[str], folder: Any, keeping: Keeping | None) -> b
             gateways = reach.Gateways(args.topology, command, options, connect)
     progress = _Progress(len(nodes))
 
-    def heard(node: str, raw: reach.Raw) -> None:
+    def heard(node: str, raw: ways.Raw) -> None:
         folder.add(sweep.judge(node, raw, args.deadline))
         if keeping is not None:
             keeping.add(folder, node)

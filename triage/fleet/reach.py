@@ -23,10 +23,8 @@ from ClusterShell.Topology import TopologyError
 from ClusterShell.Worker.EngineClient import EngineClientEOF
 from ClusterShell.Worker.Exec import ExecClient, ExecWorker
 
-from triage.fleet.ways import Argv
+from triage.fleet.ways import MOST_OUTPUT, Argv, Raw
 
-MOST_OUTPUT = 48 << 20
-"""Bytes of a node that are kept: a capture of the largest kernel log that travels, in base64, and room."""
 MOST_ERRORS = 16 << 10
 ENDING = 0.3
 """Seconds that a command may take to end once it has closed its output."""
@@ -38,17 +36,6 @@ AGAIN = 0.25
 
 class Unusable(Exception):
     """The nodes cannot be asked at all; the text says why and what would help."""
-
-
-class Raw(NamedTuple):
-    """What came from a node: `status` is the exit status of the command for it, None if there is none."""
-
-    output: bytes
-    errors: bytes
-    status: int | None
-    timed_out: bool
-    too_much: bool
-    took: float
 
 
 class Gateways(NamedTuple):

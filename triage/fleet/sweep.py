@@ -24,8 +24,7 @@ from probes.carry import BEGIN, END, FAILED
 from triage import __version__
 from triage.fleet import model
 from triage.fleet.model import Answer, Json
-from triage.fleet.reach import MOST_OUTPUT, Raw
-from triage.fleet.ways import NODE_NAME, meaning
+from triage.fleet.ways import MOST_OUTPUT, NODE_NAME, Raw, meaning
 from triage.render.safe import cut, safe
 from triage.report import TOOL
 

@@ -24,6 +24,9 @@ Argv = Callable[[str], Sequence[str]]
 NODE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,252}\Z")
 """What may be a node: never an option of ssh or srun, nor a path."""
 
+MOST_OUTPUT = 48 << 20
+"""Bytes of a node that are kept: a capture of the largest kernel log that travels, in base64, and room."""
+
 SLURM_MARGIN = 2.0
 """Seconds before the deadline at which srun is told to end, so that it can take its job away."""
 
@@ -31,6 +34,17 @@ _SSH_OPTIONS = (
     "-T", "-a", "-x", "-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oNumberOfPasswordPrompts=0",
     "-oClearAllForwardings=yes", "-oPermitLocalCommand=no", "-oUpdateHostKeys=no", "-oRequestTTY=no",
 )  # fmt: skip
+
+
+class Raw(NamedTuple):
+    """What came from a node: `status` is the exit status of the command for it, None if there is none."""
+
+    output: bytes
+    errors: bytes
+    status: int | None
+    timed_out: bool
+    too_much: bool
+    took: float
 
 
 class Asked(NamedTuple):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from tests.triage.cli.conftest import Run
+from tests.triage.cli.conftest import ROOT, Run, environment
 from triage.schema import FLEET, REPORT
 
 GSP = (
@@ -165,3 +167,20 @@ def test_it_draws_nothing_with_rich_or_textual(run: Run, fleet: Path) -> None:
     )
 
     assert "[]" == run_python("-c", code, str(fleet)).stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("words", [("fleet", "report"), ("fleet", "early"), ("explain",)])
+def test_captures_are_read_where_none_of_the_extras_is_installed(words: tuple[str, ...], fleet: Path) -> None:
+    """What asks nodes and what keeps their answers are extras; whoever only reads what there is needs neither."""
+    script = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(('ClusterShell', 'sqlalchemy', 'alembic', 'psycopg', 'pyarrow')))\n"
+        "from triage.cli import main\nsys.exit(main(sys.argv[1:]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words, str(fleet), "--now", NOW],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+    assert 0 == done.returncode, done.stderr
+    assert "No module named" not in done.stdout + done.stderr

@@ -11,7 +11,7 @@ import pytest
 
 from probes import carry
 from triage.fleet import model, pack, sweep
-from triage.fleet.reach import Raw
+from triage.fleet.ways import Raw
 
 OLDEST = Path.home() / ".pyenv/versions/3.9.18/bin/python"
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from probes.carry import BEGIN, END, FAILED, framed
 from triage.fleet import model, sweep
-from triage.fleet.reach import Raw
 from triage.fleet.sweep import Folder, Outcome, judge, kept
+from triage.fleet.ways import Raw
 
 
 def raw(output: bytes = b"", errors: bytes = b"", status: int | None = 0) -> Raw:
