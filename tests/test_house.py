@@ -97,7 +97,9 @@ def test_the_wheel_holds_the_packages_and_the_rules_and_nothing_else(wheel: Path
 
     packed = {name for name in names if not name.startswith(f"{info}/")}
     expected = {path.relative_to(ROOT).as_posix() for package in PACKAGES for path in tracked(package)}
-    expected |= {f"triage/{path.relative_to(ROOT).as_posix()}" for path in tracked("contrib")}
+    expected |= {
+        f"triage/{path.relative_to(ROOT).as_posix()}" for beside in ("contrib", "examples") for path in tracked(beside)
+    }
 
     assert expected == packed
     assert {"causes.yaml"} <= {Path(name).name for name in packed if name.startswith("rules/")}

@@ -15,6 +15,7 @@ from triage.cli.options import Parser
 SHELLS = ("bash", "zsh", "fish")
 _MORE: Mapping[str, str] = {
     "xid": "triage.cli.xid",
+    "demo": "triage.cli.demo",
     "install": "triage.cli.install",
     "config": "triage.cli.config",
     "schema": "triage.cli.schema",

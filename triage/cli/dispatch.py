@@ -44,6 +44,7 @@ VERBS = (
     ),
     Verb("config", "triage.cli.config", "what is set in config files and the environment, and where"),
     Verb("schema", "triage.cli.schema", "print the JSON Schema of what this program prints"),
+    Verb("demo", "triage.cli.demo", "real incidents played through the real program; no GPU is needed"),
     Verb("tui", "triage.cli.tui", "the screens, on this node, on logs or on a stored report"),
 )
 
@@ -51,6 +52,7 @@ OVERVIEW = """\
 gpu-triage - is it the hardware, or is it the driver?
 
 examples:
+  gpu-triage demo                          a real incident, chapter by chapter
   gpu-triage explain /var/log/kern.log     why did a GPU fail? evidence for, against, and what to do
   dmesg | gpu-triage explain -             the same from a pipe
   gpu-triage check                         is this node well? one line, exit 0, 1, 2 or 3
