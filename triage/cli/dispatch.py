@@ -108,7 +108,7 @@ def bug(error: Exception) -> str:
 
 def overview() -> str:
     """Return the help of the command as a whole."""
-    return OVERVIEW.format(verbs="\n".join(f"  {verb.name:<10} {verb.says}" for verb in VERBS))
+    return OVERVIEW.format(verbs="\n".join(f"  {verb.name:<11} {verb.says}" for verb in VERBS))
 
 
 def _run(words: list[str]) -> int:

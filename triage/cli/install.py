@@ -26,7 +26,7 @@ _PLAIN = re.compile(r"/[\w./+@-]+", re.ASCII)
 
 
 class File(NamedTuple):
-    """One file: where it stands in contrib, where it belongs on a machine, and its mode."""
+    """One file: where it stands in contrib if it does, where it belongs on a machine, and its mode."""
 
     source: str
     target: str
@@ -54,6 +54,7 @@ KITS: Mapping[str, tuple[File, ...]] = {
     ),
     "prometheus": (File("prometheus/gpu-triage.rules.yml", "/etc/prometheus/gpu-triage.rules.yml"),),
     "grafana": (File("grafana/gpu-triage.json", "gpu-triage.json"),),
+    "man": (),  # made from the help of the verbs
 }
 NEXT: Mapping[str, str] = {
     "systemd": "systemctl daemon-reload && systemctl enable --now gpu-triage-watch.service  (or the timer)",
@@ -63,6 +64,7 @@ NEXT: Mapping[str, str] = {
     "kubernetes": "the comment at the top of the manifest has the two commands; set IMAGE",
     "prometheus": "name it below rule_files: in prometheus.yml, and check it: promtool check rules FILE",
     "grafana": "Dashboards, New, Import; it asks for the Prometheus data source",
+    "man": "nothing else; man gpu-triage, man gpu-triage-check",
 }
 
 
@@ -70,12 +72,13 @@ def parser() -> Parser:
     """Return the parser of this verb."""
     parsed = Parser(
         "install",
-        "Print the files with which systemd, cron, Slurm, node-problem-detector, Kubernetes, Prometheus or Grafana\n"
-        "use this program, with the path of this installation in them. Nothing on the machine is changed.",
+        "Print the files with which systemd, cron, Slurm, node-problem-detector, Kubernetes, Prometheus, Grafana or\n"
+        "man use this program, with the path of this installation in them. Nothing on the machine is changed.",
         """
 gpu-triage install systemd --print
 gpu-triage install slurm --print
 gpu-triage install systemd --to /tmp/units      write them into a folder instead, under their own names
+gpu-triage install man --to ~/.local/share/man/man1
 """,
         "0 done   2 bad arguments, or the folder cannot be written",
     )
@@ -91,7 +94,7 @@ gpu-triage install systemd --to /tmp/units      write them into a folder instead
 def main(words: Sequence[str]) -> int:
     """Print or write the files of one kit."""
     args = parser().parse_args(words)
-    files = [(file, filled(file)) for file in KITS[args.kit]]
+    files = manual() if args.kit == "man" else [(file, filled(file)) for file in KITS[args.kit]]
     if args.print:
         for file, text in files:
             mode = "" if file.mode == 0o644 else f" (mode {file.mode:04o})"
@@ -113,6 +116,13 @@ def main(words: Sequence[str]) -> int:
         output.write(f"{path}\n")
     output.tell(f"next: {NEXT[args.kit]}")
     return DONE
+
+
+def manual() -> list[tuple[File, str]]:
+    """Return the manual pages, each with where it belongs."""
+    from triage.cli.manual import pages
+
+    return [(File("", f"/usr/local/share/man/man1/{name}"), text) for name, text in pages().items()]
 
 
 def filled(file: File) -> str:
