@@ -5,13 +5,13 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rules pytest fix lock clean bench fuzz soak screenshots
+.PHONY: help demo test check lint types rules pytest fix lock clean bench fuzz soak screenshots docs links dist
 
 VENV := .venv
 BIN := $(VENV)/bin
 # The times in this log name no year; --now says that it was written in 2024, so that the demo prints the same for ever.
 DEMO := explain examples/double-bit-error.log --now 1733200000
-CODE := $(sort $(dir $(wildcard triage/*.py probes/*.py tui/*.py tests/*.py benchmarks/*.py docs/*.py)))
+CODE := $(sort $(dir $(wildcard triage/*.py probes/*.py tui/*.py tests/*.py benchmarks/*.py docs/*.py packaging/*.py)))
 
 # The first Python that is new enough and can make a virtual environment; `make PYTHON=/path/to/python` overrides.
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))
@@ -34,6 +34,8 @@ help:
 	@echo 'make bench   the benchmarks'
 	@echo 'make fuzz    every reader, guided by coverage, FUZZ_SECONDS=300 each (x86-64)'
 	@echo 'make screenshots   draw docs/images anew'
+	@echo 'make docs    the documentation as HTML, in build/docs'
+	@echo 'make dist    wheel, source archive, one executable file and a Debian package, in dist'
 	@echo 'make soak    kill sweeps and whole checks at random moments, KILLS=1000 each, and see that nothing is lost;'
 	@echo '             tell a watch EVENTS=2000000 lines and see that it stays as small as it was'
 	@echo 'make lock    renew the lock files (needs uv; UPGRADE=--upgrade for newer versions)'
@@ -80,6 +82,17 @@ fuzz: $(DEV)
 
 screenshots: $(DEV)
 	$(BIN)/python docs/screenshots.py
+
+docs: $(DEV)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d build/trees docs build/docs
+	@echo build/docs/index.html
+
+# Whether what the documentation points at on other machines still answers; no test asks that.
+links: $(DEV)
+	$(BIN)/python -m sphinx -q -b linkcheck -d build/trees docs build/links
+
+dist: $(DEV)
+	$(BIN)/python packaging/build.py dist
 
 KILLS := 1000
 EVENTS := 2000000

@@ -33,15 +33,16 @@ _KEY = re.compile(
 
 def actions() -> set[str]:
     """Return the ids of all actions that a key can be given."""
-    return set(_ids())
+    return {str(binding.id) for binding in bindings()}
 
 
-def _ids() -> Iterator[str]:
+def bindings() -> Iterator[Binding]:
+    """Yield what keys are bound to, screen by screen; an action of several keys comes several times."""
     for widget in _OF:
         for each in widget.__mro__:
             for binding in each.__dict__.get("BINDINGS", ()):
                 if isinstance(binding, Binding) and binding.id is not None:
-                    yield binding.id
+                    yield binding
 
 
 def key_named(text: str) -> str:
