@@ -35,18 +35,17 @@ ANY = "..."
 
 
 class Block(NamedTuple):
-    """One console block: its page, where it is typed, its text, and where that stands in the page."""
+    """One console block: its page, where it is typed, and its text."""
 
     page: Path
     folder: str
     text: str
-    span: tuple[int, int]
 
 
 def blocks() -> Iterator[Block]:
     for page in PAGES:
         for found in BLOCK.finditer(page.read_text(encoding="utf-8")):
-            yield Block(page, found["folder"] or ".", found["text"], found.span("text"))
+            yield Block(page, found["folder"] or ".", found["text"])
 
 
 def named(block: Block) -> str:
@@ -118,9 +117,8 @@ def test_what_a_page_shows_is_what_the_program_prints(block: Block) -> None:
 
     if os.environ.get("UPDATE_GOLDEN") and not fits(shown, real):
         kept = real if ANY not in shown else [*real[: shown.index(ANY)], ANY]
-        page, (begin, end) = block.page.read_text(encoding="utf-8"), block.span
-        page = page.replace(page[begin:end], "\n".join([command, *kept]) + "\n")
-        block.page.write_text(page, encoding="utf-8")
+        page = block.page.read_text(encoding="utf-8")
+        block.page.write_text(page.replace(block.text, "\n".join([command, *kept]) + "\n"), encoding="utf-8")
         shown = kept
     assert fits(shown, real), "\n".join(real)
 
