@@ -69,7 +69,7 @@ def test_pipx_installs_the_wheel_with_what_it_names(dist: Path, tmp_path: Path) 
            "PIPX_BIN_DIR": str(tmp_path / "bin"), "PIPX_MAN_DIR": str(tmp_path / "man"),
            "PIPX_DEFAULT_BACKEND": "pip"}  # fmt: skip
     words = ["install", "--python", sys.executable, str(the(dist, "*.whl"))]
-    done = subprocess.run([sys.executable, "-m", "pipx", *words], env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-m", "pipx", *words], env=env, capture_output=True, text=True, timeout=600)
     assert 0 == done.returncode, done.stderr
 
     works(tmp_path / "bin/gpu-triage", tmp_path / "home")

@@ -39,7 +39,7 @@ class ClusterIntake(ManyIntake):
         Raises:
             NoCluster: if the scheduler does not answer, has no worker, or a worker has another version.
         """
-        self._client = _connected(cluster)
+        self._client = connected(cluster)
         self._called_off = False
         super().__init__(paths, jobs=None, **rest)
 
@@ -93,7 +93,12 @@ def files(paths: Sequence[str]) -> Iterator[str]:
             yield path
 
 
-def _connected(cluster: str) -> Any:
+def connected(cluster: str) -> Any:
+    """Return a client of the scheduler at an address; closing it ends the connection.
+
+    Raises:
+        NoCluster: if it does not answer, has no worker, or a worker has another version.
+    """
     try:
         from distributed import Client
     except ImportError:

@@ -104,6 +104,34 @@ def test_a_worker_that_dies_costs_nothing_but_time(scheduler: str, logs: list[st
     extra.wait(10)
 
 
+def test_a_fleet_that_a_cluster_reads_says_what_it_says_to_one_process(scheduler: str) -> None:
+    words = ["explain", str(ROOT / "examples" / "rollout"), "--format", "json", "--now", "1700000000"]
+    code = "import sys; from triage.cli import run; sys.argv = ['gpu-triage', *sys.argv[1:]]; run()"
+    alone, shared = (
+        subprocess.run(
+            [sys.executable, "-c", code, *words, *more],
+            cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120,
+        )
+        for more in ([], ["--cluster", scheduler])
+    )  # fmt: skip
+
+    assert (0, 0) == (alone.returncode, shared.returncode), shared.stderr
+    assert alone.stdout == shared.stdout
+    assert "follows-driver" in alone.stdout
+
+
+def test_a_fleet_without_its_cluster_is_told_in_one_line() -> None:
+    code = "import sys; from triage.cli import run; sys.argv = ['gpu-triage', *sys.argv[1:]]; run()"
+    words = ["fleet", "report", "rollout", "--cluster", "tcp://127.0.0.1:9"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=ROOT / "examples", env=environment(), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+    assert (2, 1) == (done.returncode, done.stderr.count("\n"))
+    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in done.stderr
+
+
 def test_no_cluster_is_told_in_one_line(logs: list[str]) -> None:
     with pytest.raises(Refused, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9 .*; check the address"):
         report(logs, cluster="tcp://127.0.0.1:9")

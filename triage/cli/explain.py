@@ -11,7 +11,19 @@ from typing import Any
 
 from triage.cli import output
 from triage.cli.exits import DONE, FOUND, INTERRUPTED, PARTIAL, UNREACHABLE, Refused
-from triage.cli.options import Parser, add_logs, add_output, add_rules, add_window, jobs, look, overlays, whole, window
+from triage.cli.options import (
+    Parser,
+    add_cluster,
+    add_logs,
+    add_output,
+    add_rules,
+    add_window,
+    jobs,
+    look,
+    overlays,
+    whole,
+    window,
+)
 from triage.cli.reports import from_logs, load_rulebook
 from triage.model import SEVERITIES
 
@@ -56,11 +68,8 @@ gpu-triage explain panic.txt --format json | jq '.incidents[0].verdict'
         metavar="N",
         help="processes that read several large files (default: as many as processors)",
     )
-    parsed.add_argument(
-        "--cluster",
-        metavar="ADDRESS",
-        help="have the workers of this Dask scheduler (tcp://host:8786) read the files; they must see them too",
-    )
+    add_cluster(parsed)
+    parsed.add_argument("--one-node", action="store_true", help="a folder is one node's, whatever is in it")
     parsed.add_argument(
         "--context",
         "-C",
@@ -84,10 +93,13 @@ def main(words: Sequence[str]) -> int:
     if "-" in files and not args.files and output.is_terminal(sys.stdin):
         raise Refused("which log? `gpu-triage explain FILE`, or `dmesg | gpu-triage explain -`")
     now = time.time() if args.now is None else args.now
-    if any(map(os.path.exists, files)):
-        from triage.fleet.whose import of_several
+    if not args.one_node and any(map(os.path.exists, files)):
+        from triage.fleet.whose import captures_of_several, logs_of_several
 
-        if of_several(files):
+        if captures_of_several(files):
+            return _fleet(files, args, now)
+        if len(files) == 1 and os.path.isdir(files[0]) and logs_of_several(files[0]):
+            output.tell(f"{files[0]} is taken for the logs of several nodes, one each; --one-node reads them as one's")
             return _fleet(files, args, now)
     report = from_logs(
         load_rulebook(args.rules, overlays(args)),
@@ -104,13 +116,13 @@ def main(words: Sequence[str]) -> int:
 
 
 def _fleet(files: Sequence[str], args: Any, now: float) -> int:
-    """Let the captures of several nodes testify against each other, as `fleet report` does."""
+    """Let the captures or logs of several nodes testify against each other, as `fleet report` does."""
     from triage.cli.fleet_report import read, say
 
-    if args.cluster is not None or args.context or window(args, now) is not None:
+    if args.context or window(args, now) is not None:
         raise Refused(
-            "these are captures of several nodes, which answer together: gpu-triage fleet report"
-            " (without --cluster, --context and a window of time)"
+            "these are of several nodes, which answer together (gpu-triage fleet report),"
+            " without --context and a window of time"
         )
     args.inventory = None
     report = read(files, args, load_rulebook(args.rules, overlays(args)), now=now, places={})

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from triage.cli import output
 from triage.cli.exits import DONE, FOUND, INTERRUPTED, PARTIAL, UNREACHABLE
 from triage.cli.fleet_options import EXITS, add_report
-from triage.cli.options import Parser, look, overlays
+from triage.cli.options import Parser, add_cluster, look, overlays
 from triage.cli.reports import load_rulebook
 
 
@@ -26,6 +26,7 @@ gpu-triage fleet early captures/ --format json
     )
     parsed.add_argument("paths", nargs="+", metavar="PATH", help="folders of sweeps, captures, or folders of them")
     add_report(parsed)
+    add_cluster(parsed)
     args = parsed.parse_args(words)
     from triage.cli.fleet_report import answers_of
     from triage.fleet import early

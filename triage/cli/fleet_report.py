@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from triage.cli import output
 from triage.cli.exits import DONE, FOUND, INTERRUPTED, PARTIAL, UNREACHABLE, Refused
-from triage.cli.fleet_options import EXITS, add_period, add_report, add_store, open_store, period, places_of, store_of
-from triage.cli.options import Parser, look, overlays
+from triage.cli.fleet_options import (
+    EXITS,
+    add_period,
+    add_report,
+    add_store,
+    open_store,
+    period,
+    places_of,
+    store_of,
+)
+from triage.cli.options import Parser, add_cluster, look, overlays
 from triage.cli.reports import load_rulebook
 from triage.model import SEVERITIES
 
@@ -33,6 +42,7 @@ def parser() -> Parser:
 gpu-triage fleet report captures/
 gpu-triage fleet report captures/*.tar.gz --inventory racks.csv --format json
 gpu-triage fleet report --store postgresql://triage@db/fleet --since 30d
+gpu-triage fleet report /shared/captures --cluster tcp://head:8786
 """,
         EXITS,
     )
@@ -40,6 +50,7 @@ gpu-triage fleet report --store postgresql://triage@db/fleet --since 30d
     add_store(parsed)
     add_period(parsed)
     add_report(parsed)
+    add_cluster(parsed)
     return parsed
 
 
@@ -105,6 +116,7 @@ def answers_of(given: Sequence[str], args: Any, rulebook: Rulebook, *, now: floa
     Raises:
         Refused: if there is nothing in them.
     """
+    from triage.fast_cluster import NoCluster
     from triage.fleet.read import called, read_all
 
     named, answers = nodes_of(given)
@@ -120,11 +132,14 @@ def answers_of(given: Sequence[str], args: Any, rulebook: Rulebook, *, now: floa
             now=now,
             tz_offset=args.timezone,
             jobs=args.jobs,
+            cluster=getattr(args, "cluster", None),
         )
         for (_, name), answer in zip(named, told, strict=True):
             answers.append(answer if name is None else called(answer, name))
     except KeyboardInterrupt:
         complete = False
+    except NoCluster as error:
+        raise Refused(str(error)) from None
     return answers, complete
 
 

@@ -57,6 +57,15 @@ def _indented(text: str) -> str:
     return "".join(f"  {line}\n" for line in text.strip().splitlines()).rstrip("\n")
 
 
+def add_cluster(parsed: argparse.ArgumentParser) -> None:
+    """Add --cluster."""
+    parsed.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="have the workers of this Dask scheduler (tcp://host:8786) read the files; they must see them too",
+    )
+
+
 def add_output(parser: argparse.ArgumentParser, formats: tuple[str, ...] = ("text", "json", "ndjson", "ecs")) -> None:
     """Add --format, --color and --ascii."""
     parser.add_argument("--format", choices=formats, default="text", help="form of the output (default: text)")

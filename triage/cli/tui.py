@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -17,8 +16,6 @@ from triage.cli.options import Parser, add_history, add_logs, add_rules, deadlin
 from triage.render.color import CHOICES, wants_color
 
 PORT = 8000
-_OF_ONE = re.compile(r"(?:kern|syslog|messages|dmesg|journal|system|boot|console|vmcore|fabricmanager)\b")
-"""How the logs of one machine are named: a folder with such is that machine's."""
 
 
 def parser() -> Parser:
@@ -150,19 +147,14 @@ def _moment(text: str, newest: float) -> float:
 
 
 def is_fleet(args: argparse.Namespace) -> bool:
-    """Return whether many nodes are meant: as asked, else if a folder is given that is not known to be one node's."""
+    """Return whether many nodes are meant: as asked, else if a folder is given that holds several nodes'."""
     if args.store is not None:
         return True
     if args.fleet or args.one_node or len(args.files) != 1 or not os.path.isdir(args.files[0]):
         return bool(args.fleet)
-    from triage.folders import One, plan
+    from triage.fleet.whose import captures_of_several, logs_of_several
 
-    names = [name for name in os.listdir(args.files[0]) if not name.startswith(".")]
-    return (
-        len(names) > 1
-        and not any(_OF_ONE.match(name) or name == "sos_commands" for name in names)
-        and all(isinstance(item, One) for item in plan(args.files[0]))
-    )
+    return captures_of_several(args.files) or logs_of_several(args.files[0])
 
 
 def _serve(words: list[str], port: int) -> int:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from probes.model import LogRecord, Missing, Reading
 from triage import __version__
@@ -40,8 +42,9 @@ def read_all(
     now: float,
     tz_offset: float,
     jobs: int | None = None,
+    cluster: str | None = None,
 ) -> Iterator[Answer]:
-    """Read every path as one node's, by up to `jobs` processes (as many as processors if None).
+    """Read every path as one node's, by up to `jobs` processes (as many as processors if None), or by a cluster.
 
     Args:
         paths: files or folders.
@@ -51,7 +54,14 @@ def read_all(
         now: UTC epoch seconds.
         tz_offset: seconds east of UTC of times without a zone.
         jobs: most processes.
+        cluster: the address of a Dask scheduler, whose workers see the paths too.
+
+    Raises:
+        NoCluster: if that cannot be used.
     """
+    if cluster is not None:
+        yield from _by_cluster(cluster, paths, rulebook, now, tz_offset)
+        return
     workers = min(jobs or os.cpu_count() or 1, max(1, len(paths) // FEW))
     if workers == 1:
         yield from (read_one(path, rulebook, now=now, tz_offset=tz_offset) for path in paths)
@@ -66,6 +76,34 @@ def read_all(
             # Which of them it was cannot be told; those that were not answered may be read again.
             why = "the process that read it ended (out of memory?); read it by itself: gpu-triage explain FILE"
             yield from (Answer(_stem(path), FAILED, why) for path in paths[told:])
+
+
+def _by_cluster(
+    cluster: str, paths: Sequence[str], rulebook: Rulebook, now: float, tz_offset: float
+) -> Iterator[Answer]:
+    """Have the workers of a cluster read, a few paths ahead of what is asked for; what they cannot is read here."""
+    from triage.fast_cluster import connected
+
+    client = connected(cluster)
+    try:
+        book = client.scatter(rulebook, broadcast=True)
+        ahead = 4 * max(1, len(client.nthreads()))
+        asked: deque[tuple[str, Any]] = deque()
+        # a worker stands in another folder
+        for path in [*map(os.path.abspath, paths), *[None] * ahead]:
+            if path is not None:
+                asked.append((path, client.submit(read_one, path, book, now=now, tz_offset=tz_offset, pure=False)))
+            if asked and (path is None or len(asked) > ahead):
+                due, future = asked.popleft()
+                try:
+                    answer: Answer = future.result()
+                    known = answer.state != FAILED
+                except Exception:  # whatever befell the worker
+                    known = False
+                # what a worker cannot see this machine may
+                yield answer if known else read_one(due, rulebook, now=now, tz_offset=tz_offset)
+    finally:
+        client.close(timeout=5)
 
 
 def load_rules(root: Path | None, overlays: Sequence[Path]) -> None:
