@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from probes.model import LogRecord
@@ -148,6 +149,25 @@ class Spans:
         self._counts.update(other._counts)
         self.heard.adopt(other.heard)
 
+    def go_on(self, other: Spans) -> None:
+        """Take over what another has noted of a later part of the same source."""
+        for key, (first_at, last_at, first_up, last_up) in other._spans.items():
+            starts, number = other._counts[key]
+            if key not in self._spans:
+                self._spans[key], self._counts[key] = [first_at, last_at, first_up, last_up], [starts, number]
+                continue
+            at = None if first_at is None or last_at is None else (first_at, last_at)
+            self.skip(key, number, at, None if first_up is None or last_up is None else (first_up, last_up))
+        self.heard.go_on(other.heard)
+
+    def moved(self, moved: Callable[[str | None], str | None], lines: int) -> Spans:
+        """The same with other names of the boots, of a source that stands so many lines further down."""
+        new = Spans()
+        new._spans = {(origin, moved(boot)): span for (origin, boot), span in self._spans.items()}
+        new._counts = {(origin, moved(boot)): counts for (origin, boot), counts in self._counts.items()}
+        new.heard = self.heard.moved(moved, lines)
+        return new
+
     def knows(self, key: tuple[str, str | None]) -> bool:
         """Whether a record of this source and boot has gone by."""
         return key in self._spans
@@ -190,7 +210,7 @@ class Heard:
 
     def __init__(self) -> None:
         self._origin: str | None = None
-        self._own: dict[_Words, _When] = {}  # when each message last came in this log; if too many, from then on
+        self._own: OrderedDict[_Words, _When] = OrderedDict()  # when each of the latest messages last came in this log
         self._first: dict[_Words, _When] = {}  # when the first so many messages of this log came first
         self._final: dict[_Words, _When] = {}  # and last
         self._others: dict[_Words, _When] = {}  # and what the logs before this one ended with
@@ -205,9 +225,7 @@ class Heard:
         if now.origin != self._origin:
             self._turn(now.origin)
         last = self._own.get(key)
-        if len(self._own) >= self.MOST:
-            self._own.clear()
-        self._own[key] = now
+        self._remember(key, now)
         if key in self._first:
             self._final[key] = now
         elif len(self._first) < self.MOST:
@@ -223,8 +241,50 @@ class Heard:
     def adopt(self, other: Heard) -> None:
         """Go on as if this had heard the log that the other did."""
         self._turn(other._origin)
-        self._own, self._first, self._final = dict(other._own), dict(other._first), dict(other._final)
+        self._own, self._first, self._final = OrderedDict(other._own), dict(other._first), dict(other._final)
         self.echoes.update(other.echoes)
+
+    def went_on(self, other: Heard) -> bool:
+        """Whether the other, which has heard a later part of this log on its own, would have found the same here."""
+        own = self._own
+        return self.apart(other) and not any(
+            key in own and _same_event(own[key], now) for key, now in other._first.items()
+        )
+
+    def go_on(self, other: Heard) -> None:
+        """Go on as if this had heard the part of its log that the other did."""
+        if other._origin is None:
+            return
+        if other._origin != self._origin:
+            self._turn(other._origin)
+        for key, when in other._own.items():
+            self._remember(key, when)
+            if key in self._first:
+                self._final[key] = when
+        for key, when in other._first.items():
+            if key in self._first or len(self._first) < self.MOST:
+                self._first.setdefault(key, when)
+                self._final[key] = other._final[key]
+        for here, number in other.echoes.items():
+            self.echoes[here] = self.echoes.get(here, 0) + number
+
+    def moved(self, moved: Callable[[str | None], str | None], lines: int) -> Heard:
+        """The same with other names of the boots, of a log that stands so many lines further down."""
+        new = Heard()
+        new._origin = self._origin
+        for mine, its in ((self._own, new._own), (self._first, new._first), (self._final, new._final)):
+            its.update(
+                (key, when._replace(line=when.line + lines, boot=moved(when.boot))) for key, when in mine.items()
+            )
+        new.echoes = {(origin, moved(boot)): number for (origin, boot), number in self.echoes.items()}
+        return new
+
+    def _remember(self, key: _Words, when: _When) -> None:
+        own = self._own
+        own[key] = when
+        own.move_to_end(key)
+        if len(own) > self.MOST:
+            own.popitem(last=False)
 
     def _turn(self, origin: str | None) -> None:
         """Another log begins."""
@@ -232,7 +292,7 @@ class Heard:
             if key in self._others or len(self._others) < self.MOST:
                 self._others[key] = when
         self._origin = origin
-        self._own, self._first, self._final = {}, {}, {}
+        self._own, self._first, self._final = OrderedDict(), {}, {}
 
 
 def _same_event(last: _When, now: _When) -> bool:
@@ -279,8 +339,9 @@ class Axis:
             gap = _gap(burst, record)
             if gap is None or gap <= FOLD:
                 self._crowds.add(burst, signal)
-                burst.last_at = record.at or burst.last_at
-                burst.last_monotonic = record.monotonic or burst.last_monotonic
+                at, monotonic = (signal.last_at, signal.last_monotonic) if folded else (record.at, record.monotonic)
+                burst.last_at = at or burst.last_at
+                burst.last_monotonic = monotonic or burst.last_monotonic
                 return
         if self.kept >= self._most:
             self._dropped += signal.count
