@@ -60,7 +60,7 @@ class _Task(NamedTuple):
     future: Any
 
 
-# of a worker: rulebook, now, zone, window, whether to stop, bytes read and records found by all, tasks taken
+# of a worker: rulebook, now, zone, window, whether to stop, bytes and signals read by all, tasks taken, finders
 _given: list[Any] = []
 
 
@@ -77,7 +77,7 @@ def _taken(tasks: Any, number: int) -> bool:
 
 
 def _read(number: int, path: str, plan: Plan | None = None, part: Part | None = None) -> _Read | Found | None:
-    rulebook, now, tz_offset, window, stop, read, tasks = _given
+    rulebook, now, tz_offset, window, stop, read, tasks, finders = _given
     told = [0, 0]
     if stop.is_set() or not _taken(tasks, number):
         return None
@@ -95,7 +95,7 @@ def _read(number: int, path: str, plan: Plan | None = None, part: Part | None = 
     from triage import fast_parts
 
     with contextlib.suppress(_Stopped):
-        return fast_parts.read(path, plan, part, rulebook, now, tz_offset, watch)
+        return fast_parts.read(path, plan, part, rulebook, now, tz_offset, watch, finders)
     return None
 
 
@@ -166,11 +166,13 @@ class ManyIntake(FastIntake):
         if self._plan is not None:
             self.finder(self._plan.layout.host is not None)  # once for all processes
         # A fork starts at once and has all that is loaded here; but threads would not come along.
-        context: Any = get_context("fork" if _alone() else "spawn")
+        alone = _alone()
+        context: Any = get_context("fork" if alone else "spawn")
         self._stop = context.Event()
         self._read: Any = context.Array("q", 2)
         self._tasks: Any = context.Array("b", number)
-        given = (rulebook, now, rest.get("tz_offset", 0.0), rest.get("window"), self._stop, self._read, self._tasks)
+        of_all = (self._stop, self._read, self._tasks, self._finders if alone else {})
+        given = (rulebook, now, rest.get("tz_offset", 0.0), rest.get("window"), *of_all)
         self._pool = ProcessPoolExecutor(min(jobs, number) - 1, context, _begin, given)
         for part in reversed(parts):
             number -= 1

@@ -31,8 +31,9 @@ from triage.window import Part as Stretch
 
 if TYPE_CHECKING:
     from triage.fast_blocks import Layout
+    from triage.hyperscan_db import Find
 
-PARTS = 64
+PARTS = 32
 """Parts of a log: so many that no process waits long for another at the end."""
 LEAST = 8 << 20
 """Bytes of the smallest part: below, what comes before it costs too much."""
@@ -102,8 +103,9 @@ def cuts(path: str, now: float) -> Plan | None:
 class _PartIntake(FastIntake):
     """Reads one part of a file."""
 
-    def __init__(self, path: str, plan: Plan, part: Part, **rest: Any) -> None:
+    def __init__(self, path: str, plan: Plan, part: Part, finders: dict[bool, Find], **rest: Any) -> None:
         super().__init__([path], slow_start=0, **rest)
+        self._finders = finders
         self._plan, self._part = plan, part
         self.entry: State | None = None
         self.exit: State | None = None
@@ -153,11 +155,15 @@ def read(
     part: Part,
     rulebook: Rulebook,
     now: float,
-    tz_offset: float = 0.0,
-    progress: Callable[[int, int], None] | None = None,
+    tz_offset: float,
+    progress: Callable[[int, int], None],
+    finders: dict[bool, Find],
 ) -> Found | None:
-    """Read one part of a log on its own; None if nobody can go on from what came of it."""
-    intake = _PartIntake(path, plan, part, rulebook=rulebook, now=now, tz_offset=tz_offset, progress=progress)
+    """Read one part of a log on its own; None if nobody can go on from what came of it.
+
+    The `finders` of this rulebook that are loaded are used, and others added.
+    """
+    intake = _PartIntake(path, plan, part, finders, rulebook=rulebook, now=now, tz_offset=tz_offset, progress=progress)
     scanner, spans = Scanner(rulebook), Spans()
     intake.begin(scanner, spans)
     clocks = set()
