@@ -1,14 +1,16 @@
 """How fast a large log is read, against ripgrep, grep, a Python loop and the slow way, in one run.
 
 Logs are made here, from a seed, one after the other: two of them fill the disk
-at most.  Every figure is a median of processor time (user and system) of one
-process; rates are of the whole command, its start included.  A quarter of what a log
+at most.  Every figure is the least processor time (user and system) of one
+process in rounds in which all take turns, because whoever else uses the machine
+only ever adds to it; rates are of the whole command, its start included.  A quarter of what a log
 of 256 MiB takes is start, so the size is 1 GiB unless another one is asked for.
 What would take minutes is run on the first part of the log and said to be so.
 
 Of two processes the time on the clock counts, which says nothing without what
-the machine can give: its two processors may be threads of one.  So two searches
-beside each other are timed against one after the other, in turns with ours.
+the machine can give: its two processors may be threads of one, or busy.  So two
+searches beside each other are timed against one after the other, in turns with
+ours; and the processor time of all processes is told, which is what two cost more.
 
     python benchmarks/bench_scan.py [--size MIB] [--keep DIR]
 """
@@ -20,13 +22,14 @@ import os
 import random
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from triage.fastscan import FastIntake
 from triage.hyperscan_db import phrases
@@ -37,7 +40,8 @@ from triage.scanner import Scanner
 from triage.timeline import Spans, build
 
 MIB = 1 << 20
-RUNS = 3
+T = TypeVar("T", float, tuple[float, int], tuple[float, float])
+RUNS = 5
 LOOP_PART = MIB // 4
 SLOW_PART = 16 * MIB
 
@@ -83,31 +87,30 @@ def make(path: Path, size: int, share: float, shape: str) -> None:
             written += file.write("".join(lines))
 
 
-def command(*words: str, runs: int = RUNS) -> tuple[float, int]:
-    """Run a command; return its processor time in seconds and its peak memory in bytes, medians."""
-    times, peaks = [], []
-    for _ in range(runs):
-        # Not to /dev/null: grep would stop at the first line found.
-        with subprocess.Popen(words, stdout=subprocess.PIPE, env=ENVIRONMENT) as process:
-            assert process.stdout is not None
-            process.stdout.read()
-            _, status, used = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode not in (0, 1):
-            raise SystemExit(f"bench_scan: {words[0]} ended with {process.returncode}")
-        times.append(used.ru_utime + used.ru_stime)
-        peaks.append(used.ru_maxrss * 1024)
-    return statistics.median(times), max(peaks)
+def command(*words: str) -> tuple[float, int]:
+    """Run a command; return its processor time in seconds and its peak memory in bytes."""
+    # Not to /dev/null: grep would stop at the first line found.
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        process.stdout.read()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1):
+        raise SystemExit(f"bench_scan: {words[0]} ended with {process.returncode}")
+    return used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
 
 
-def within(work: Callable[[], object], runs: int = RUNS) -> float:
-    """Return the processor time of some work in this process, a median."""
-    times = []
-    for _ in range(runs):
-        begun = time.process_time()
-        work()
-        times.append(time.process_time() - begun)
-    return statistics.median(times)
+def within(work: Callable[[], object]) -> float:
+    """Return the processor time of some work in this process."""
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def in_turns(ways: Mapping[str, Callable[[], T]]) -> dict[str, T]:
+    """Do all of it over and over, in turns; return the least that each gave."""
+    rounds = [{what: way() for what, way in ways.items()} for _ in range(RUNS)]
+    return {what: min(found[what] for found in rounds) for what in ways}
 
 
 def scan(intake: Intake, rulebook: Rulebook) -> None:
@@ -126,7 +129,7 @@ def line_loop(path: Path, patterns: Sequence[str]) -> float:
     def work() -> int:
         return sum(any(regex.search(line) for regex in compiled) for line in lines)
 
-    return within(work, 1)
+    return within(work)
 
 
 def of_size(rulebook: Rulebook, number: int) -> Rulebook:
@@ -190,18 +193,22 @@ def compare(
     """One log, all ways."""
     size = log.stat().st_size
     print(f"{shape}, {share:.1%} of the lines telling, {size / MIB:.0f} MiB, {len(rulebook.signals)} patterns")
-    seconds, peak = command(sys.executable, "-m", "triage", "explain", "--now", "1700000000", str(log))
-    fast = tell("gpu-triage explain", seconds, size, f"peak {peak / MIB:.0f} MiB")
-    ratios = []
+    explain = (sys.executable, "-m", "triage", "explain", "--now", "1700000000", "--jobs", "1", str(log))
+    ways = {"gpu-triage explain": lambda: command(*explain)}
     if rg is not None:
-        seconds, _ = command(*search(rg, wanted, log))
-        ratios.append(("ripgrep", tell("ripgrep -F, the same literals", seconds, size)))
-    seconds, _ = command(*search(None, wanted, log))
-    ratios.append(("grep -F", tell("grep -F, the same literals", seconds, size)))
+        ways["ripgrep -F, the same literals"] = lambda: command(*search(rg, wanted, log))
+    ways["grep -F, the same literals"] = lambda: command(*search(None, wanted, log))
+    found = in_turns(ways)
+    rates = [
+        tell(what, seconds, size, f"peak {peak / MIB:.0f} MiB" if what.startswith("gpu-triage") else "")
+        for what, (seconds, peak) in found.items()
+    ]
+    fast, *others = rates
+    ratios = list(zip([what.partition(",")[0].removesuffix(" -F") for what in ways][1:], others, strict=True))
     part = folder / "part.log"
     with log.open("rb") as whole:
         part.write_bytes(whole.read(SLOW_PART))
-    seconds = within(lambda: scan(Intake([str(part)], now=1.7e9), rulebook), 1)
+    seconds = within(lambda: scan(Intake([str(part)], now=1.7e9), rulebook))
     ratios.append(("the slow way", tell("the slow way", seconds, part.stat().st_size, "first 16 MiB")))
     part.write_bytes(part.read_bytes()[:LOOP_PART])
     seconds = line_loop(part, [signal.match for signal in rulebook.signals])
@@ -211,38 +218,42 @@ def compare(
     print("  gpu-triage is " + ", ".join(f"{fast / rate:.2f} x {what}" for what, rate in ratios), flush=True)
 
 
-def elapsed(*commands: Sequence[str]) -> float:
-    """Run commands beside each other; return the time on the clock."""
-    begun = time.monotonic()
+def elapsed(*commands: Sequence[str]) -> tuple[float, float]:
+    """Run commands beside each other; return the time on the clock and that of the processors."""
+    begun, before = time.monotonic(), os.times()
     running = [subprocess.Popen(words, stdout=subprocess.DEVNULL, env=ENVIRONMENT) for words in commands]
     for process in running:
         if process.wait() not in (0, 1):
             raise SystemExit(f"bench_scan: {process.args!r} ended with {process.returncode}")
-    return time.monotonic() - begun
+    after = os.times()
+    return time.monotonic() - begun, sum(after[2:4]) - sum(before[2:4])
 
 
 def together(log: Path, wanted: Path, rg: str | None, folder: Path) -> None:
-    """Two files by one process and by two, and what two processes can be worth on this machine."""
+    """One log and two by one process and by two, and what two processes can be worth on this machine."""
     other = folder / "other.log"
     shutil.copyfile(log, other)
-    size = 2 * log.stat().st_size
-    print(f"two logs of {size / 2 / MIB:.0f} MiB (time on the clock)")
     explain = (sys.executable, "-m", "triage", "explain", "--jobs")
     searches = [search(rg, wanted, path) for path in (log, other)]
     name = "grep -F" if rg is None else "ripgrep"
-    ways: dict[str, Callable[[], float]] = {
-        "1 process": lambda: elapsed((*explain, "1", str(log), str(other))),
-        "2 processes": lambda: elapsed((*explain, "2", str(log), str(other))),
-        f"{name}, one after the other": lambda: sum(elapsed(words) for words in searches),
-        f"{name}, beside each other": lambda: elapsed(*searches),
-    }
-    times: dict[str, list[float]] = {what: [] for what in ways}
-    for _ in range(RUNS):
-        for what, way in ways.items():
-            times[what].append(way())
-    one, two, alone, beside = (tell(what, statistics.median(found), size) for what, found in times.items())
+    found = in_turns(
+        {
+            "1 log by 1 process": lambda: elapsed((*explain, "1", str(log))),
+            "1 log by 2": lambda: elapsed((*explain, "2", str(log))),
+            "2 logs by 1": lambda: elapsed((*explain, "1", str(log), str(other))),
+            "2 logs by 2": lambda: elapsed((*explain, "2", str(log), str(other))),
+            f"{name}, 1 log": lambda: elapsed(searches[0]),
+            f"{name}, 2 logs beside each other": lambda: elapsed(*searches),
+        }
+    )
+    print(f"logs of {log.stat().st_size / MIB:.0f} MiB (time on the clock)")
+    for number, (what, (seconds, processor)) in enumerate(found.items()):
+        size = log.stat().st_size * (1, 1, 2, 2, 1, 2)[number]
+        tell(what, seconds, size, f"{processor:.2f} s of the processors")
+    times = [seconds for seconds, _ in found.values()]
     print(
-        f"  two processes are {two / one:.2f} x as fast as one; this machine gives two searches {beside / alone:.2f} x"
+        f"  two processes are {times[0] / times[1]:.2f} x as fast as one for one log,"
+        f" {times[2] / times[3]:.2f} x for two; this machine gives two searches {2 * times[4] / times[5]:.2f} x"
     )
     other.unlink()
 
@@ -256,7 +267,7 @@ def storm(folder: Path, lines: int = 1_000_000) -> None:
             for number in range(lines):
                 text = TELLING[0] if name == "alike" else TELLING[1].format(a=r.randrange(9), b=r.randrange(1, 99999))
                 file.write(f"[{100 + number / 1000:12.6f}] {text}\n")
-        seconds, peak = command(sys.executable, "-m", "triage", "explain", str(log), runs=1)
+        seconds, peak = command(sys.executable, "-m", "triage", "explain", "--jobs", "1", str(log))
         print(
             f"a storm of {lines:,} lines, {name}: {lines / seconds:,.0f} lines/s, peak {peak / MIB:.0f} MiB", flush=True
         )
@@ -267,13 +278,14 @@ def growth(log: Path, rulebook: Rulebook) -> None:
     """What more patterns cost."""
     size = log.stat().st_size
     print("the same log with more patterns (in this process)")
-    rates = {}
+    ways = {}
     for number in (20, 100, 500):
         chosen = of_size(rulebook, number)
-        scan(FastIntake([str(log)], rulebook=chosen, now=1.7e9), chosen)  # compiles, once
-        seconds = within(lambda chosen=chosen: scan(FastIntake([str(log)], rulebook=chosen, now=1.7e9), chosen))  # type: ignore[misc]
-        rates[number] = tell(f"{number} patterns", seconds, size)
-    print(f"  with 500 patterns it takes {rates[20] / rates[500]:.2f} x the time of 20")
+        read = partial(lambda book: scan(FastIntake([str(log)], rulebook=book, now=1.7e9), book), chosen)
+        read()  # compiles, once
+        ways[f"{number} patterns"] = partial(within, read)
+    few, _, many = (tell(what, seconds, size) for what, seconds in in_turns(ways).items())
+    print(f"  with 500 patterns it takes {few / many:.2f} x the time of 20")
 
 
 if __name__ == "__main__":

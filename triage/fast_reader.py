@@ -6,11 +6,33 @@ what state a stretch of like lines leaves the reader in.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from probes.records import _Reader
 from probes.records_text import Tally
 from probes.records_time import Clock
+
+
+class State(NamedTuple):
+    """What a reader knows between two records.  Boots are by host: their names, and the highest time since each."""
+
+    number: int
+    shape: int | None  # its place in the table
+    tagged: bool
+    prefixed: bool
+    indent: int | None
+    exporting: bool
+    last: float | None
+    boot: str | None
+    host: str | None
+    boots: int
+    names: dict[str | None, str]
+    highest: dict[str | None, float]
+
+    def like(self, other: State) -> bool:
+        """Whether whoever goes on from either reads the same, but for how lines are counted and boots are called."""
+        named = self.names.keys() == other.names.keys() and self.boot is None is other.boot
+        return named and self[1:9] == other[1:9] and self.highest == other.highest and not self.exporting
 
 
 class SteadyReader(_Reader):
@@ -38,6 +60,35 @@ class SteadyReader(_Reader):
             return None
         name = boots._names.get(boots._host)
         return None if name is None else boots._id or name
+
+    @property
+    def state(self) -> State:
+        """What it knows; no record may be open."""
+        boots, shapes = self._boots, self._shapes
+        place = None if shapes._last is None else shapes._table.index(shapes._last)
+        return State(
+            self._number,
+            place,
+            shapes.tagged,
+            self._prefixed,
+            self._indent,
+            self._export is not None,
+            self._clock.last,
+            boots._id,
+            boots._host,
+            boots._count,
+            dict(boots._names),
+            dict(boots._highest),
+        )
+
+    @state.setter
+    def state(self, state: State) -> None:
+        boots, shapes = self._boots, self._shapes
+        self._number, self._prefixed, self._indent = state.number, state.prefixed, state.indent
+        shapes._last = None if state.shape is None else shapes._table[state.shape]
+        shapes.tagged, self._clock.last = state.tagged, state.last
+        boots._id, boots._host, boots._count = state.boot, state.host, state.boots
+        boots._names, boots._highest = dict(state.names), dict(state.highest)
 
     @property
     def highest(self) -> float | None:

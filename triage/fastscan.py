@@ -150,7 +150,7 @@ class FastIntake(Intake):
 
     def finder(self, tagged: bool) -> Find | None:
         """Return the search for phrases in lines with or without a syslog tag, or None if there is none here."""
-        if self.refused is not None or self._scanner is None:
+        if self.refused is not None:
             return None
         if tagged not in self._finders:
             from triage.hyperscan_db import NoHyperscan, finder
@@ -163,36 +163,44 @@ class FastIntake(Intake):
         return self._finders[tagged]
 
     def _parsed(self, taken: Input, parts: Iterator[bytes], year_hint: float) -> Iterator[LogRecord]:
+        log = self._log(taken, year_hint)
+        yield from log.records(as_utf8(self._counted(parts)), self._slow_start)
+        yield from log.reader.close()
+
+    def _log(self, taken: Input, year_hint: float) -> Log:
         assert self._scanner is not None
         assert self._spans is not None
         reader = SteadyReader(taken.origin, year_hint, self._tz_offset, taken.tally)
-        log = _Log(self, taken, reader, self._scanner, self._spans)
-        return log.records(as_utf8(self._counted(parts)), self._slow_start)
+        return Log(self, taken, reader, self._scanner, self._spans)
 
     def _counted(self, parts: Iterator[bytes]) -> Iterator[bytes]:
         for part in parts:
             yield part
             self._bytes += len(part)
             if self._progress is not None and self._scanner is not None:
-                self._progress(self._bytes, sum(taken.records for taken in self._inputs) - self._scanner.plain)
+                self._tell(self._bytes, sum(taken.records for taken in self._inputs) - self._scanner.plain)
+
+    def _tell(self, read: int, telling: int) -> None:
+        assert self._progress is not None
+        self._progress(read, telling)
 
 
-class _Log:
+class Log:
     """One input while it is read."""
 
     def __init__(self, intake: FastIntake, taken: Input, reader: SteadyReader, scanner: Scanner, spans: Spans) -> None:
         self._intake = intake
         self._taken = taken
-        self._reader = reader
+        self.reader = reader
         self._scanner = scanner
         self._spans = spans
         self._known: list[_Known] = []
         self._blocks: Any = None
         """`triage.fast_blocks`, once it is needed."""
-        self._broken = False
+        self.broken = False
 
     def records(self, parts: Iterator[bytes], slow_start: int) -> Iterator[LogRecord]:
-        """Yield the records that may matter; those passed over are counted."""
+        """Yield the records that may matter; those passed over are counted.  The last may stay open in the reader."""
         kept, full, size = b"", 0, 0  # the start of the open line, how long it is so far, bytes read
         for part in self._whole(parts):
             size += len(part)
@@ -207,20 +215,19 @@ class _Log:
                 yield from self._slowly(block) if size <= slow_start else self._quickly(block)
             full = len(part) - last
             kept = line_start(part[last:])
-        if full and not self._broken:
+        if full and not self.broken:
             yield from self._feed(cut_line(kept, full))
-        yield from self._reader.close()
 
     def _whole(self, parts: Iterator[bytes]) -> Iterator[bytes]:
         try:
             yield from parts
         except (Damaged, OSError) as error:
             self._taken.broke(error)
-            self._broken = True
+            self.broken = True
 
     def _feed(self, line: bytes) -> Iterator[LogRecord]:
         self._taken.lines += 1
-        record = self._reader.feed(line)
+        record = self.reader.feed(line)
         if record is not None:
             yield record
 
@@ -257,7 +264,7 @@ class _Log:
         from triage import fast_blocks
 
         self._blocks = fast_blocks
-        shape = self._reader.shape
+        shape = self.reader.shape
         layout = fast_blocks.layout_of(line)
         if layout is None or shape is None or shape[1].__name__ != layout.shape:
             return False
@@ -275,7 +282,7 @@ class _Log:
         places: list[int] = []
         find(block, lambda _id, _start, end, _flags, _context: places.append(end))
         lines = self._blocks.study(block, [known.layout for known in self._known], places)
-        reader = self._reader
+        reader = self.reader
         tries = 0
         for first, end, begin, stop, odd, layout, sure in lines.stretches():
             if odd:
@@ -307,11 +314,11 @@ class _Log:
 
     def _boot(self, known: _Known) -> str | None:
         """The boot of lines of this layout, if it is certain what reading them would do."""
-        boot = self._reader.boot(known.shape, known.layout.host)
+        boot = self.reader.boot(known.shape, known.layout.host)
         taken, layout = self._taken, known.layout
         if boot is None or not taken.kernel or self._scanner.crashes.underway:
             return None
-        if layout.uptime is not None and self._reader.highest is None:
+        if layout.uptime is not None and self.reader.highest is None:
             return None
         compared = layout.uptime is not None and layout.clock is not None and taken.stepped is None
         if compared and (taken.clock is None or taken.clock[:2] != (layout.host, boot)):
@@ -321,7 +328,7 @@ class _Log:
     def _pass(self, block: memoryview, lines: Lines, known: _Known, boot: str, first: int, end: int) -> int:
         """Do at once what reading the lines from `first` to before `end` would; return the first line not done."""
         before_fall, ends = self._blocks.before_fall, self._blocks.ends
-        layout, taken, reader = known.layout, self._taken, self._reader
+        layout, taken, reader = known.layout, self._taken, self.reader
         zoneless = taken.tally.zoneless
         rising = lines.rising(first, end)
         uptime, clock = lines.uptime, lines.clock
@@ -349,7 +356,9 @@ class _Log:
             midnight = begun - clock.item(first) / 1e6
             zero = clock[first:end] - uptime[first:end]
             latest = int((then[2] - midnight) * 1e6)
-            if zero.min() < max(int(zero.max()), latest) - _STEP:
+            lowest = int(zero.min())
+            taken.earliest = min(taken.earliest, lowest / 1e6 + midnight)
+            if lowest < max(int(zero.max()), latest) - _STEP:
                 end = first + before_fall(zero, latest, _STEP)
                 zero = zero[: end - first]
         times = monotonic = last = None

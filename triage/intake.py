@@ -248,9 +248,8 @@ class Intake:
             taken.reason = refused(error)
             return
         taken.path = path if stat.S_ISREG(status.st_mode) else None
-        written = status.st_mtime if stat.S_ISREG(status.st_mode) else self._now
         with file:
-            yield from self._records(taken, file, min(self._now, written) if written > _OLDEST_MTIME else self._now)
+            yield from self._records(taken, file, year_hint(status, self._now))
 
     def _records(self, taken: Input, file: BinaryIO, year_hint: float) -> Iterator[LogRecord]:
         parts = blocks(file)
@@ -301,6 +300,12 @@ class Intake:
             tz_offset=self._tz_offset,
             tally=taken.tally,
         )
+
+
+def year_hint(status: os.stat_result, now: float) -> float:
+    """Return the time than which no line of a file is younger, by when it was written."""
+    written = status.st_mtime if stat.S_ISREG(status.st_mode) else now
+    return min(now, written) if written > _OLDEST_MTIME else now
 
 
 def _place(file: BinaryIO) -> int:

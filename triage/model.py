@@ -32,7 +32,7 @@ class Signal(NamedTuple):
     on the time axis (0, 1, 2 ...): it is total even where clocks are missing.
     `count` is how many equal signals in a row this one stands for; `last_at`,
     `last_order` and `last_monotonic` (seconds since boot) are those of the last of them.
-    `processes` and `addresses` are those that they name; with `many` there were more.
+    `processes` and `addresses` are those that they name, as they came; with `many` there were more.
     """
 
     name: str
@@ -44,8 +44,8 @@ class Signal(NamedTuple):
     last_at: float | None = None
     last_order: int = 0
     last_monotonic: float | None = None
-    processes: frozenset[str] = frozenset()
-    addresses: frozenset[str] = frozenset()
+    processes: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
     many: bool = False
 
 

@@ -26,8 +26,8 @@ class Burst:
         self.count = 0
         self.last_at = last_at
         self.last_monotonic = last_monotonic
-        self.processes: set[str] = set()
-        self.addresses: set[str] = set()
+        self.processes: dict[str, None] = {}
+        self.addresses: dict[str, None] = {}
         self.many = False
 
     def signal(self) -> Signal:
@@ -36,8 +36,8 @@ class Burst:
             count=self.count,
             last_at=self.last_at,
             last_monotonic=self.last_monotonic,
-            processes=frozenset(self.processes),
-            addresses=frozenset(self.addresses),
+            processes=tuple(self.processes),
+            addresses=tuple(self.addresses),
             many=self.many,
         )
 
@@ -64,7 +64,7 @@ class Crowds:
                 if len(known) >= EACH or self._held >= ALL:
                     burst.many = True
                     break
-                known.add(value)
+                known[value] = None
                 self._held += 1
 
     def forget(self, burst: Burst) -> None:

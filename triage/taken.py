@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from probes.model import LogRecord, Source
@@ -43,6 +44,8 @@ class Input:
         self.stepped: str | None = None
         self.clock: tuple[str | None, str | None, float] | None = None
         """Host and boot of the record before, and the latest moment at which, by its wall clock, that boot began."""
+        self.earliest = math.inf
+        """The earliest moment at which, by the wall clock, a boot began."""
         self.found: Found | None = None
         self.path: str | None = None
         """Where it can be read again: of a file."""
@@ -106,6 +109,7 @@ class Input:
 
     def _compare(self, record: LogRecord, zero: float) -> None:
         """Note where the wall clock steps back within a boot.  Forward it may go: the machine slept."""
+        self.earliest = min(self.earliest, zero)
         if self.clock is None or self.clock[:2] != (record.host, record.boot):
             self.clock = (record.host, record.boot, zero)
         elif zero < self.clock[2] - STEP_BACK:

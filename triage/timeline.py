@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from probes.model import LogRecord
+from triage.heard import Heard
 from triage.model import Signal
 from triage.storm import Burst, Crowds
 
@@ -148,6 +149,25 @@ class Spans:
         self._counts.update(other._counts)
         self.heard.adopt(other.heard)
 
+    def go_on(self, other: Spans) -> None:
+        """Take over what another has noted of a later part of the same source."""
+        for key, (first_at, last_at, first_up, last_up) in other._spans.items():
+            starts, number = other._counts[key]
+            if key not in self._spans:
+                self._spans[key], self._counts[key] = [first_at, last_at, first_up, last_up], [starts, number]
+                continue
+            at = None if first_at is None or last_at is None else (first_at, last_at)
+            self.skip(key, number, at, None if first_up is None or last_up is None else (first_up, last_up))
+        self.heard.go_on(other.heard)
+
+    def moved(self, moved: Callable[[str | None], str | None], lines: int) -> Spans:
+        """The same with other names of the boots, of a source that stands so many lines further down."""
+        new = Spans()
+        new._spans = {(origin, moved(boot)): span for (origin, boot), span in self._spans.items()}
+        new._counts = {(origin, moved(boot)): counts for (origin, boot), counts in self._counts.items()}
+        new.heard = self.heard.moved(moved, lines)
+        return new
+
     def knows(self, key: tuple[str, str | None]) -> bool:
         """Whether a record of this source and boot has gone by."""
         return key in self._spans
@@ -162,86 +182,6 @@ class Spans:
             key: Span(span[0], span[1], span[2], span[3], bool(counts[0]), max(0, counts[1] - hits.get(key, 0)))
             for (key, span), counts in zip(self._spans.items(), self._counts.values(), strict=True)
         }
-
-
-_Words = tuple[str, str | None, str]
-
-
-class _When(NamedTuple):
-    """Which line said it, and when."""
-
-    origin: str
-    line: int
-    boot: str | None
-    at: float | None
-    monotonic: float | None
-
-
-class Heard:
-    """Tells a line that is there twice from an event that came twice.
-
-    A console log and syslog write the same record both; so do two files of one
-    node.  The clock of the kernel tells: the same words at the same microsecond,
-    or, in another log, within the second that its stamps are exact to.
-    """
-
-    MOST = 4096
-    """Messages remembered of one log, and of all before it."""
-
-    def __init__(self) -> None:
-        self._origin: str | None = None
-        self._own: dict[_Words, _When] = {}  # when each message last came in this log; if too many, from then on
-        self._first: dict[_Words, _When] = {}  # when the first so many messages of this log came first
-        self._final: dict[_Words, _When] = {}  # and last
-        self._others: dict[_Words, _When] = {}  # and what the logs before this one ended with
-        self.echoes: dict[tuple[str, str | None], int] = {}
-        """How many signals of each source and boot had gone by before."""
-
-    def before(self, signal: Signal) -> bool:
-        """Whether this very record has gone by already."""
-        record = signal.record
-        key = (signal.name, signal.pci, record.message)
-        now = _When(record.origin, record.line, record.boot, record.at, record.monotonic)
-        if now.origin != self._origin:
-            self._turn(now.origin)
-        last = self._own.get(key)
-        if len(self._own) >= self.MOST:
-            self._own.clear()
-        self._own[key] = now
-        if key in self._first:
-            self._final[key] = now
-        elif len(self._first) < self.MOST:
-            self._first[key] = self._final[key] = now
-            last = last or self._others.get(key)
-        return last is not None and _same_event(last, now)
-
-    def apart(self, other: Heard) -> bool:
-        """Whether the other, which has heard one log on its own, would have found the same after what this heard."""
-        heard = {**self._others, **self._final}
-        return not any(key in heard and _same_event(heard[key], now) for key, now in other._first.items())
-
-    def adopt(self, other: Heard) -> None:
-        """Go on as if this had heard the log that the other did."""
-        self._turn(other._origin)
-        self._own, self._first, self._final = dict(other._own), dict(other._first), dict(other._final)
-        self.echoes.update(other.echoes)
-
-    def _turn(self, origin: str | None) -> None:
-        """Another log begins."""
-        for key, when in self._final.items():
-            if key in self._others or len(self._others) < self.MOST:
-                self._others[key] = when
-        self._origin = origin
-        self._own, self._first, self._final = {}, {}, {}
-
-
-def _same_event(last: _When, now: _When) -> bool:
-    """Whether two records of the same words are one."""
-    if (last.origin, last.line) == (now.origin, now.line):
-        return False
-    if last.monotonic is not None and now.monotonic is not None and last.origin == now.origin:
-        return last.boot == now.boot and last.monotonic == now.monotonic
-    return last.origin != now.origin and None not in (last.at, now.at) and abs((last.at or 0) - (now.at or 0)) < 1.0
 
 
 def build(signals: Iterable[Signal], spans: Spans) -> Timeline:
@@ -279,8 +219,9 @@ class Axis:
             gap = _gap(burst, record)
             if gap is None or gap <= FOLD:
                 self._crowds.add(burst, signal)
-                burst.last_at = record.at or burst.last_at
-                burst.last_monotonic = record.monotonic or burst.last_monotonic
+                at, monotonic = (signal.last_at, signal.last_monotonic) if folded else (record.at, record.monotonic)
+                burst.last_at = at or burst.last_at
+                burst.last_monotonic = monotonic or burst.last_monotonic
                 return
         if self.kept >= self._most:
             self._dropped += signal.count

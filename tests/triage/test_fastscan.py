@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from triage import fast_files, fast_parts
 from triage.fast_files import ManyIntake
 from triage.fastscan import FastIntake
 from triage.hyperscan_db import finder, phrases
@@ -458,6 +460,7 @@ def test_several_processes_say_what_one_says(tmp_path: Path, monkeypatch: pytest
         (tmp_path / name).write_bytes(text)
     paths = [str(tmp_path / name) for name in (*texts, "a.log", "missing.log")]
     expected = told(Intake(paths, now=NOW), Scanner(RULEBOOK), Spans())
+    monkeypatch.setattr(ManyIntake, "_takes_back", lambda *_: False)  # what is handed out is waited for
     with ManyIntake(paths, rulebook=RULEBOOK, now=NOW, jobs=2) as intake:
         scanner, spans = Scanner(RULEBOOK), Spans()
         adopted: list[int] = []
@@ -484,3 +487,113 @@ def test_a_stamp_without_a_year_may_fall_into_the_year_before_in_the_middle_of_a
 def test_an_hour_that_is_none_in_the_middle_of_a_stretch() -> None:
     lines = (f"Nov  3 {hour:02d}:00:00 node17 kernel: eth0: link up\n" for hour in range(100) for _ in range(9))
     agree("".join(lines).encode(), (3000,))
+
+
+# --- one file in parts ----------------------------------------------------------------------------------------------
+
+
+class Here:
+    """An executor that does at once, in this process, what it is given to do."""
+
+    def __init__(self, _processes: int, _context: Any, _begin: Any, given: Sequence[Any]) -> None:
+        fast_files._given[:] = given
+
+    def submit(self, work: Callable[..., Any], *args: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(work(*args))
+        return future
+
+    def shutdown(self, **_: Any) -> None:
+        """Nothing goes on."""
+
+
+def in_parts(path: Path, *, processes: bool = False) -> tuple[tuple[Any, ...], int]:
+    """What is made of one log read in parts, and how many of those were taken over as they were found."""
+    joined: list[bool] = []
+    real = fast_parts.join
+
+    def join(*given: Any) -> bool:
+        joined.append(real(*given))
+        return joined[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("triage.fastscan.LARGE", 1)
+        patch.setattr("triage.fast_parts.LEAST", 4096)
+        patch.setattr("triage.fast_parts.PARTS", 8)
+        patch.setattr("triage.fast_parts.join", join)
+        patch.setattr(ManyIntake, "_takes_back", lambda *_: False)  # what is handed out is waited for
+        if not processes:
+            patch.setattr("triage.fast_files.ProcessPoolExecutor", Here)
+        with ManyIntake([str(path)], rulebook=RULEBOOK, now=NOW, jobs=3, slow_start=0) as intake:
+            scanner, spans = Scanner(RULEBOOK), Spans()
+            intake.begin(scanner, spans)
+            return told(intake, scanner, spans), sum(joined)
+
+
+def one(path: Path) -> tuple[Any, ...]:
+    return told(Intake([str(path)], now=NOW), Scanner(RULEBOOK), Spans())
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(
+    seed=st.integers(0, 1 << 32),
+    shapes=st.lists(st.sampled_from(sorted(SHAPES)), min_size=1, max_size=2),
+    share=st.sampled_from((0.0, 0.02, 0.3)),
+    strange=st.sampled_from((0.0, 0.002, 0.1)),
+    jumps=st.sampled_from((0.0, 0.001, 0.02)),
+)
+def test_any_log_in_parts_is_read_as_by_one_process(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, shapes: list[str], share: float, strange: float, jumps: float
+) -> None:
+    path = tmp_path_factory.mktemp("parts") / "log"
+    path.write_bytes(log(seed, 700, shapes, share, strange, jumps))
+    assert one(path) == in_parts(path)[0]
+
+
+@pytest.mark.parametrize("shape", ["dmesg", "syslog", "journal", "iso", "dmesg -T"])
+def test_the_parts_of_a_log_of_one_shape_are_read_by_other_processes(tmp_path: Path, shape: str) -> None:
+    path = tmp_path / "log"
+    for share, least in ((0.0, 7), (0.05, 1)):  # a crash goes on across many a cut
+        path.write_bytes(log(11, 900, [shape], share, 0.0, 0.0))
+        found, joined = in_parts(path, processes=shape == "syslog")
+        assert one(path) == found
+        assert joined >= least
+
+
+def test_incidents_are_found_wherever_a_log_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    for name, text in list(incidents())[::4]:
+        path.write_bytes(embedded(text, 200))
+        assert one(path) == in_parts(path)[0], name
+
+
+def test_a_storm_that_goes_on_in_every_part_is_one_signal(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    lines = (
+        f"[{100 + i / 100:12.6f}] NVRM: Xid (PCI:0000:4e:00): 31, pid={i % 1300}, name=python3, Ch 00000008, MMU Fault:"
+        f" faulted @ 0x7f_{i:08x}. Fault is of type FAULT_PDE\n"
+        for i in range(3000)
+    )
+    path.write_text("".join(lines))
+    found, joined = in_parts(path)
+    assert one(path) == found
+    (signal,) = found[0].signals
+    assert (7, 3000, 1000, True) == (joined, signal.count, len(signal.processes), signal.many)
+
+
+def test_a_second_that_is_there_twice_across_a_cut_counts_once(tmp_path: Path) -> None:
+    """Two copies of the same records, as where a console and a log are written to one file."""
+    path = tmp_path / "log"
+    half = b"".join(
+        b"[%12.6f] NVRM: Xid (PCI:0000:4e:00): 79, pid=%d, GPU has fallen off the bus.\n" % (100 + i / 1000, i)
+        for i in range(400)
+    )
+    path.write_bytes(half + half)
+    assert one(path) == in_parts(path)[0]
+
+
+def test_a_log_that_cannot_be_cut_is_read_by_one_process(tmp_path: Path) -> None:
+    path = tmp_path / "log.gz"
+    path.write_bytes(gzip.compress(log(4, 900, ["iso"], 0.02, 0.0, 0.0), 0))  # its lines stand in it as they are
+    assert fast_parts.cuts(str(path), NOW) is None
+    assert (one(path), 0) == in_parts(path)

@@ -66,7 +66,7 @@ gpu-triage explain panic.txt --format json | jq '.incidents[0].verdict'
         "--jobs",
         type=jobs,
         metavar="N",
-        help="processes that read several large files (default: as many as processors)",
+        help="processes that read large files (default: as many as processors)",
     )
     add_cluster(parsed)
     parsed.add_argument("--one-node", action="store_true", help="a folder is one node's, whatever is in it")

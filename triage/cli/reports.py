@@ -103,7 +103,7 @@ def from_logs(
             )
         except NoCluster as error:
             raise Refused(str(error)) from None
-    elif jobs != 1 and len(large(paths)) > 1:
+    elif jobs != 1 and large(paths):
         from triage.fast_files import ManyIntake
 
         intake = ManyIntake(
