@@ -12,6 +12,7 @@ from triage.rulebook.model import SignalPattern
 from triage.scanner import Scanner, signal_name
 
 _NAMED = re.compile(r"NVRM:? (?:GPU\d+ )?(?P<function>_?[a-zA-Z]\w+)(?P<rest>: .*)", re.S)
+_NO_FUNCTION = ("Xid", "version", "FATAL")
 
 
 @pytest.mark.parametrize("opening", ["NVRM: GPU0 {}", "NVRM: {}", "NVRM {}"])
@@ -22,7 +23,7 @@ def test_a_line_that_names_its_function_is_read_whether_or_not_it_names_the_gpu(
         (pattern, opening.format(named["function"] + named["rest"]))
         for pattern in rulebook.signals
         for example in pattern.examples
-        if (named := _NAMED.match(example)) and named["function"] not in ("Xid", "version")
+        if (named := _NAMED.match(example)) and named["function"] not in _NO_FUNCTION
     ]
     unread = [
         f"{pattern.id}: {line}"
