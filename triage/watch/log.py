@@ -11,7 +11,7 @@ from triage.report import iso
 from triage.watch import before
 from triage.watch.judge import Judge
 from triage.watch.options import Options
-from triage.watch.telling import Cursor
+from triage.watch.telling import UNNUMBERED, Cursor
 
 CRASH_QUIET = 0.3
 """Seconds of silence after which a crash is complete."""
@@ -23,7 +23,8 @@ class Log:
     def __init__(self, judge: Judge, options: Options, been: Cursor | None, boot: str) -> None:
         """Open the log of this boot; `been` is how far the last watch came."""
         self._judge, self._options, self._been, self._boot = judge, options, been, boot
-        self._follower = self._open(been.seq if been is not None and been.boot == boot else None)
+        here = been is not None and been.boot == boot and been.seq != UNNUMBERED
+        self._follower = self._open(been.seq if been is not None and here else None)
         self._was_readable = True
         self._last_line = 0.0
         self._lost = 0
@@ -51,8 +52,10 @@ class Log:
     @property
     def cursor(self) -> Cursor | None:
         """How far it was read."""
-        last = self._follower.last
-        return None if last is None else Cursor(self._boot, last, self._follower.source.end or time.time())
+        if self._follower.last is None and not self._follower.readable:
+            return None
+        seq = UNNUMBERED if self._follower.last is None else self._follower.last
+        return Cursor(self._boot, seq, self._follower.source.end or time.time())
 
     @property
     def due(self) -> float | None:

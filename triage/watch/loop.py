@@ -196,6 +196,8 @@ class Watch:
             self._signals.discard(signal.SIGHUP)
             if self._reload is not None:
                 self._reload.close()
+            elif self._decided:  # before, it has not said that it is ready either
+                self._notify.reloading()
             self._reload = Reload(self._options.check_rules())
             if self._outlet is not None:
                 self._outlet.reload()
@@ -221,6 +223,8 @@ class Watch:
             if problem is not None:
                 self._reload = None
                 self._take_rules(problem)
+                if self._decided:
+                    self._notify.say("READY=1")
 
     def _anew(self) -> None:
         """Ask everything of the driver once more."""
