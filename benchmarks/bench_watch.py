@@ -9,10 +9,13 @@ until the whole line of the incident was read from the pipe.
 Idle: processor time and memory of the watch and all its children together (RSS,
 and PSS, which counts what they share once), NVML's events and counters included.
 
+With --beside PROGRAM, the path of nvitop-exporter, that polls the same GPUs at the same time
+and as often; what a poll costs each is told.  The watch reads some 1,700 values of 8 GPUs each time, and judges them.
+
 With --alert, alerts go to somebody who takes connections and never says a word, and to somebody who is not there;
 the process that sends them counts as a child.
 
-    python benchmarks/bench_watch.py [--lines N] [--idle SECONDS] [--alert] [--strict]
+    python benchmarks/bench_watch.py [--lines N] [--idle SECONDS] [--alert] [--beside PROGRAM] [--strict]
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import json
 import os
 import random
 import select
+import shutil
 import signal
 import socket
 import statistics
@@ -29,6 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,6 +46,8 @@ KMSG = "/dev/kmsg"
 EACH = 8
 """Lines that one watch gets: one for each GPU of a node."""
 GPUS = 8
+POLL = 5.0
+"""Seconds between two polls of the watch and of its peer, where they are compared."""
 TARGET_P99 = 0.1
 TARGET_CORE = 0.005
 TARGET_RSS = 60 << 10
@@ -52,6 +59,7 @@ def main() -> int:
     parsed.add_argument("--lines", type=int, default=500)
     parsed.add_argument("--idle", type=float, default=180.0)
     parsed.add_argument("--alert", action="store_true", help="alert somebody who never answers")
+    parsed.add_argument("--beside", metavar="PROGRAM", default=shutil.which("nvitop-exporter"))
     parsed.add_argument("--strict", action="store_true", help="exit 1 if a target is missed")
     args = parsed.parse_args()
     if not os.access(KMSG, os.R_OK | os.W_OK):
@@ -82,6 +90,8 @@ def main() -> int:
             print(f"idle for {args.idle:.0f} s with {GPUS} GPUs: {core * 100:.2f} % of a core")
             print(f"  RSS {rss}, with children {all_rss}, PSS of all {all_pss}")
         silent.close()
+        if args.idle:
+            beside(folder / "state-beside", env, args.beside, args.idle)
     return 1 if missed and args.strict else 0
 
 
@@ -150,6 +160,51 @@ def idle(state: Path, env: dict[str, str], seconds: float) -> tuple[float, int, 
     if process.wait() != 0 or json.loads(lines[-1])["kind"] != "end":
         raise SystemExit("the idle watch did not end well")
     return share, *(max(values) for values in zip(*rss, strict=True))
+
+
+def beside(state: Path, env: dict[str, str], program: str | None, seconds: float) -> None:
+    """Let a watch and a public exporter poll the same GPUs as often, and print what a poll costs each of them."""
+    if program is None or not os.access(program, os.X_OK):
+        print("NOT COMPARED: nvitop-exporter is not installed (pip install nvitop-exporter; --beside PATH)")
+        return
+    port = free_port()
+    silent = state.with_name("kmsg")
+    os.mkfifo(silent)
+    held = os.open(silent, os.O_RDWR | os.O_CLOEXEC)
+    exporter = [program, "--bind-address", "127.0.0.1", "--port", str(port), "--interval", str(POLL)]
+    words = [sys.executable, "-m", "triage", "watch", "--no-events", "--kmsg", str(silent), "--state-dir"]
+    polls = {
+        "gpu-triage, all counters": [*words, f"{state}-all", "--every", str(POLL), "--often", "86400"],
+        "gpu-triage, what shows trouble": [*words, f"{state}-brief", "--every", "86400", "--often", str(POLL)],
+        "nvitop-exporter": exporter,
+    }
+    quiet = subprocess.DEVNULL
+    started = {
+        name: subprocess.Popen(each, env={**os.environ, **env}, cwd=ROOT, stdout=quiet, stderr=quiet)
+        for name, each in polls.items()
+    }
+    try:
+        time.sleep(10)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        if text.count('uuid="') < GPUS:
+            raise SystemExit("nvitop-exporter does not see the GPUs")
+        before, began = {name: used(process.pid) for name, process in started.items()}, time.monotonic()
+        time.sleep(seconds)
+        count = (time.monotonic() - began) / POLL
+        for name, process in started.items():
+            cost = (used(process.pid) - before[name]) / count * 1000
+            print(f"{name}: {cost:.1f} ms of a core for each poll, RSS {memory(process.pid)[0] / 1024:.1f} MiB")
+    finally:
+        for process in started.values():
+            process.terminate()
+            process.wait()
+        os.close(held)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def used(pid: int) -> float:

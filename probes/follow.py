@@ -2,8 +2,8 @@
 
 /dev/kmsg is followed where it may be read: it wakes whoever waits, and its
 sequence numbers tell a gap.  Elsewhere `journalctl -f` is.  Nothing here waits:
-`descriptors` are what to wait on, and `read` returns what has come.  What it was
-told is never told twice, unless it is opened anew.
+`descriptors` are what to wait on, and `read` returns what has come.  Nothing is
+told twice, also where the log ends and is opened again.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _RECORD = 8192
 _REFUSED = (errno.EPERM, errno.EACCES)
 _BOOT = re.compile(r"[0-9a-f]{32}")
 _LONGEST = 1 << 20
+_CURSOR = re.compile(rb'"__CURSOR" ?: ?"([0-9A-Za-z=;_-]+)"')
 
 
 class Gap(NamedTuple):
@@ -64,6 +65,8 @@ class Follower:
         self._listener: Optional[bounded.Listener] = None
         self._rest = b""
         self._line = 0
+        self._place: Optional[str] = None  # of the journal's last record that was told
+        self._told: Optional[int] = None  # and of the device's, when it ended
         self._began: Optional[float] = None
         self._last_at: Optional[float] = None
         self._from_boot = False
@@ -131,7 +134,6 @@ class Follower:
 
     def _open(self) -> None:
         self._retry = time.monotonic() + AGAIN
-        self._began = None
         try:
             self._fd = os.open(self._kmsg, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             self._reason = None
@@ -144,13 +146,15 @@ class Follower:
             self._reason += "; journalctl is not installed"
             return
         words = [program, "-k", "-b", "-f", "-n", "all", "-o", "json", "--no-pager", "--quiet", *self._journal]
+        if self._place is not None:
+            words.append(f"--after-cursor={self._place}")
         try:
             self._program = bounded.start(words)
         except OSError as failure:
             self._reason += f"; journalctl: {(failure.strerror or str(failure)).lower()}"
             return
         self._listener = bounded.Listener(self._program)
-        self._line, self._rest = 0, b""
+        self._rest = b""
         self.caught_up = True  # a program that follows does not say where the past ends
 
     def _read_kmsg(self, most: int) -> list[LogRecord]:
@@ -175,11 +179,12 @@ class Follower:
             if record.monotonic is None:
                 found.append(record)
                 continue
+            if self._told is not None and record.line <= self._told:
+                continue
             if self._began is None:
                 self._began, self._from_boot = record.at, record.line == 0
-            if self.last is not None and record.line <= self.last and not self.records:
-                pass  # it was read before this follower began, and is read again for what it means to later ones
-            else:
+            # What was read before this follower began is read again for what it means to later ones.
+            if self.last is None or record.line > self.last:
                 if self.last is not None and record.line > self.last + 1:
                     self._lost(self.last + 1, record)
                 self.last = record.line
@@ -210,6 +215,8 @@ class Follower:
                 self._began = record.at if self._began is None else self._began
                 self._last_at = record.at
                 found.append(record)
+                place = _CURSOR.search(line)
+                self._place = place.group(1).decode() if place is not None else self._place
         if chunk.ended:
             said = " ".join(chunk.errors.decode("utf-8", "replace").split())[-200:]
             self._ended(f"journalctl ended{': ' + said if said else ''}")
@@ -218,6 +225,7 @@ class Follower:
 
     def _ended(self, reason: str) -> None:
         self.close()
+        self._told = self.last
         self._reason = reason
         self._retry = time.monotonic() + AGAIN
 

@@ -94,12 +94,15 @@ def conclude(
     values = {reading_key(reading): reading for reading in readings}
     facts = facts_of(timeline, readings)
     gpus = frozenset(devices)
+    # A GPU that is lost may not tell its address any more, but it is there.
+    indices = {r.entity.index for r in readings if r.entity.kind == "gpu" and r.entity.index is not None}
+    the_one = next(iter(gpus)) if len(gpus) == 1 and len(indices) <= 1 else None
     products = {pci: device.name for pci, device in devices.items()}
     only = next(iter(products.values())) if len(set(products.values())) == 1 else None
     opened: list[tuple[Incident, Case]] = []
     named = _by_name(values)
     for rule in rulebook.rules:
-        for pci, triggers, witness in _openings(rule, timeline, named, gpus):
+        for pci, triggers, witness in _openings(rule, timeline, named, the_one):
             known = facts if history is None else {**facts, **history.facts(rule.id, pci)}
             product = products.get(pci, only) if pci is not None else only
             case = Case(
@@ -136,9 +139,12 @@ def _by_name(
 
 
 def _openings(
-    rule: Rule, timeline: Timeline, named: Mapping[str, list[tuple[str | None, Reading]]], gpus: frozenset[str]
+    rule: Rule, timeline: Timeline, named: Mapping[str, list[tuple[str | None, Reading]]], the_one: str | None
 ) -> list[tuple[str | None, list[Signal], Reading | None]]:
-    """Return (device, trigger signals, trigger reading) for every incident that the rule opens."""
+    """Return (device, trigger signals, trigger reading) for every incident that the rule opens.
+
+    `the_one` is the GPU of a node that has no other.
+    """
     groups: dict[str | None, list[Signal]] = {}
     witnesses: dict[str | None, Reading] = {}
     for clause in rule.trigger.any:
@@ -156,8 +162,8 @@ def _openings(
         homeless = groups.pop(None)
         for group in groups.values():
             group.extend(homeless)
-    elif rule.scope == "gpu" and None in groups and len(gpus) == 1:
-        groups[next(iter(gpus))] = groups.pop(None)
+    elif rule.scope == "gpu" and None in groups and the_one is not None:
+        groups[the_one] = groups.pop(None)
     return [(pci, _in_order(signals), witnesses.get(pci)) for pci, signals in groups.items()]
 
 

@@ -92,6 +92,18 @@ def test_a_reading_opens_an_incident_without_any_log() -> None:
     assert "n/1650123004410/gpu-memory" == incident.fingerprint
 
 
+def test_a_lost_gpu_that_does_not_say_which_it_is_is_not_taken_for_the_one_that_is_well() -> None:
+    """Two GPUs, one of which answers; where there is but one it is that one."""
+    well, lost = Entity("gpu", pci="0000:10:00.0", index=0), Entity("gpu", index=1)
+    readings = [Reading(well, "gpu.state", "ok", "text", 1.0), Reading(lost, "gpu.state", "lost", "text", 1.0)]
+    (incident,) = explain("", readings).incidents
+    (alone,) = explain("NVRM: GPU is lost\n" + OFF_BUS, [Reading(lost, "gpu.state", "lost", "text", 1.0)]).incidents
+
+    assert ("gpu-off-bus", None) == (incident.rule, incident.device)
+    assert alone.device is not None
+    assert "0000:4e:00.0" == alone.device.pci
+
+
 def test_a_missing_reading_is_unknown_and_never_zero() -> None:
     """It neither triggers nor counts against a cause."""
     gpu = Entity("gpu", pci="0000:4e:00.0")

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from triage.alert import payload, send
 from triage.alert.config import Target
 from triage.alert.post import LONGEST_PAUSE, Outcome
-from triage.alert.queue import Delivery, Incident, Queue, Standing
+from triage.alert.queue import Queue
+from triage.alert.states import Delivery, Incident, Standing
 from triage.alert.steps import KINDS, Step, after, backoff, failed, refilled, refilled_at, step
 
 Json = dict[str, Any]

@@ -11,7 +11,7 @@ import sqlite3
 from typing import Any
 
 from probes.moment import Moment
-from triage.alert.queue import Change
+from triage.alert.states import Change
 from triage.history import life
 from triage.watch.telling import stand
 

@@ -10,8 +10,9 @@ from typing import Any
 from probes.moment import moment
 from triage.alert.config import Target
 from triage.alert.feed import changes, whole
-from triage.alert.queue import Turn, open_queue
+from triage.alert.queue import open_queue
 from triage.alert.sender import Sender, digest_of
+from triage.alert.turn import Turn
 from triage.alert.waiting import waiting
 from triage.history.place import Unavailable
 from triage.history.store import open_store

@@ -20,7 +20,8 @@ from typing import Any
 from probes.moment import moment
 from triage.alert import config
 from triage.alert.feed import changes, whole
-from triage.alert.queue import MOST_BYTES, Queue, open_queue
+from triage.alert.queue import Queue, open_queue
+from triage.alert.room import MOST_BYTES
 from triage.history.place import Unavailable
 from triage.history.store import Store
 from triage.report import iso

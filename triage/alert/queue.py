@@ -8,116 +8,26 @@ is told in the wrong order.  Several may have it open at a time.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import json
-import os
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
-from triage.history.place import Unavailable, prepare, private_file
+from triage.alert.queue_file import connect, said
+from triage.alert.room import MOST_BYTES, make_room
+from triage.alert.states import Change, Delivery, Incident, Standing
 from triage.history.store import all_or_nothing
 
 Json = dict[str, Any]
 
-FILE = "alerts.db"
-LOCK = "alerts.lock"
-APPLICATION = 0x47545241
-"""`GTRA`, as `PRAGMA application_id` keeps it."""
-VERSION = 1
-MOST_BYTES = 16 << 20
-"""Of all incidents together; of more the oldest updates go first, then the details of the oldest."""
-MOST_PAGES = 16384
-"""Of 4 KiB: the file can never grow beyond 64 MiB."""
-BRIEF = 4096
-"""Characters up to which an incident counts as brief already."""
 MOST_REFUSED = 200
+"""Refusals that are kept."""
 FORGET = 7 * 86400.0
 """Seconds after which it is forgotten what a target knew that is not named any more."""
 PATIENCE = 1.0
-
-_TABLES = """
-CREATE TABLE incident(
-    fingerprint TEXT PRIMARY KEY, state TEXT NOT NULL, severity TEXT NOT NULL, family TEXT NOT NULL,
-    stand TEXT NOT NULL, at REAL NOT NULL, version INTEGER NOT NULL, settled INTEGER, body TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE counter(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE target(name TEXT PRIMARY KEY, body TEXT NOT NULL, gone REAL) WITHOUT ROWID;
-CREATE TABLE delivery(
-    target TEXT NOT NULL, fingerprint TEXT NOT NULL, body TEXT NOT NULL, version INTEGER NOT NULL,
-    PRIMARY KEY(target, fingerprint)
-) WITHOUT ROWID;
-CREATE TABLE refused(
-    id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, target TEXT NOT NULL, fingerprint TEXT NOT NULL,
-    version INTEGER NOT NULL, event TEXT NOT NULL, why TEXT NOT NULL
-);
-INSERT INTO counter VALUES('version', 0);
-"""
-
-
-class NoQueue(Unavailable):
-    """Nothing was ever put down here."""
-
-
-class Incident(NamedTuple):
-    """An incident as it stands; `body` is that of a report, `version` grows with every change of any."""
-
-    fingerprint: str
-    state: str
-    severity: str
-    family: str
-    at: float
-    version: int
-
-
-class Delivery(NamedTuple):
-    """What one target knows of one incident.
-
-    `said` is what it was told last ("" for nothing), in its `severity` and blaming `family`, `sent` when; `unsure`
-    whether something was begun of which no answer came; `nth` counts what it was told.  `tries` failed since,
-    `due` is when to try again, `why` what went wrong.  `version` is that of the incident up to which nothing is
-    left to be told.
-    """
-
-    said: str = ""
-    severity: str = ""
-    family: str = ""
-    sent: float = 0.0
-    unsure: bool = False
-    nth: int = 0
-    tries: int = 0
-    due: float = 0.0
-    why: str = ""
-    version: int = 0
-
-
-class Standing(NamedTuple):
-    """How it stands with one target as a whole: what it may still be sent, and whether it answers.
-
-    `tokens` are messages that it may get at `refilled`; `more` how many incidents the last summary spoke of, 0 if
-    none is open.  It has failed `tries` times since `since`, is asked again when `due`, and `why` says what was wrong.
-    """
-
-    tokens: float = -1.0
-    refilled: float = 0.0
-    more: int = 0
-    tries: int = 0
-    since: float = 0.0
-    due: float = 0.0
-    why: str = ""
-    told: bool = False
-
-
-class Change(NamedTuple):
-    """An incident to be put down; `stand` is what of it is worth a message if it differs."""
-
-    fingerprint: str
-    stand: str
-    body: Json
+"""Seconds for which a file that is in use is waited for."""
 
 
 class Queue:
@@ -146,14 +56,14 @@ class Queue:
         Raises:
             Unavailable: if it could not be written.
         """
-        with _said(), all_or_nothing(self.db):
+        with said(), all_or_nothing(self.db):
             yield self.db
 
     # --- what is put in ------------------------------------------------------------------------------------------
 
     def stands(self) -> dict[str, str]:
         """Return how each incident stands that is not over."""
-        with _said():
+        with said():
             return dict(self.db.execute("SELECT fingerprint, stand FROM incident WHERE state != 'resolved'"))
 
     def put(self, changes: Iterable[Change], now: float, most: int = MOST_BYTES) -> int:
@@ -179,31 +89,31 @@ class Queue:
                         "INSERT INTO incident VALUES(?, ?, ?, ?, ?, ?, ?, NULL, ?)",
                         (change.fingerprint, *values, version, body),
                     )
-            return _make_room(db, most)
+            return make_room(db, most)
 
     # --- what is sent ----------------------------------------------------------------------------------------------
 
     def incidents(self) -> list[Incident]:
         """Return all incidents, the one that changed first before the others."""
-        with _said():
+        with said():
             columns = ", ".join(Incident._fields)
             return [Incident(*row) for row in self.db.execute(f"SELECT {columns} FROM incident ORDER BY version")]
 
     def body(self, fingerprint: str) -> Json | None:
         """Return an incident as a report gives it, None if it is gone."""
-        with _said():
+        with said():
             row = self.db.execute("SELECT body FROM incident WHERE fingerprint = ?", (fingerprint,)).fetchone()
         return None if row is None else dict(json.loads(row[0]))
 
     def deliveries(self, target: str) -> dict[str, Delivery]:
         """Return what a target knows, by fingerprint."""
-        with _said():
+        with said():
             found = self.db.execute("SELECT fingerprint, body FROM delivery WHERE target = ?", (target,))
             return {fingerprint: Delivery(*json.loads(body)) for fingerprint, body in found}
 
     def standing(self, target: str) -> Standing:
         """Return how it stands with a target."""
-        with _said():
+        with said():
             row = self.db.execute("SELECT body FROM target WHERE name = ?", (target,)).fetchone()
         return Standing() if row is None else Standing(*json.loads(row[0]))
 
@@ -258,7 +168,7 @@ class Queue:
             " delivery.fingerprint = incident.fingerprint WHERE coalesce(delivery.version, 0) < incident.version"
             " AND (gone IS NULL OR (incident.state = 'resolved' AND delivery.version IS NOT NULL)))"
         )
-        with _said():
+        with said():
             news = self.db.execute(
                 f"SELECT 1 FROM incident WHERE (settled IS NOT version OR state = 'resolved') AND NOT {unheard} LIMIT 1"
             ).fetchone()
@@ -276,7 +186,7 @@ class Queue:
 
     def refusals(self) -> list[tuple[float, str, str, str, str]]:
         """Return what was refused: when, by whom, which incident, what it was to be told, why."""
-        with _said():
+        with said():
             asked = "SELECT at, target, fingerprint, event, why FROM refused ORDER BY id"
             return [(row[0], row[1], row[2], row[3], row[4]) for row in self.db.execute(asked)]
 
@@ -293,57 +203,7 @@ def open_queue(directory: Path, *, patience: float = PATIENCE, create: bool = Tr
         NoQueue: if there is none and it is not to be made.
         Unavailable: if it cannot be used.
     """
-    path = directory / FILE
-    if not create and not os.path.lexists(path):
-        raise NoQueue(f"there is no queue of alerts in {directory} yet")
-    prepare(directory)
-    notices: list[str] = []
-    for again in (False, True):
-        with _said():
-            private_file(path)
-        db = sqlite3.connect(path, timeout=patience, isolation_level=None)
-        try:
-            with _said():
-                _settle(db, patience)
-            return Queue(directory, db, notices)
-        except Unavailable as error:
-            db.close()
-            if again or not isinstance(error.__cause__, sqlite3.DatabaseError) or not _damaged(str(error.__cause__)):
-                raise
-            notices.append(_set_aside(path))
-    raise AssertionError("not reached")
-
-
-class Turn:
-    """The right to send what is in the queue of a directory, which only one process has at a time."""
-
-    def __init__(self, directory: Path) -> None:
-        """Prepare to ask for it."""
-        prepare(directory)
-        path = directory / LOCK
-        with _said():
-            private_file(path)
-            self._file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-
-    def take(self) -> bool:
-        """Whether it is ours now; the system gives it back when this process ends."""
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.EACCES, errno.EINTR):
-                return False
-            raise Unavailable(f"the queue of alerts cannot be locked: {(error.strerror or '').lower()}") from error
-        return True
-
-    def close(self) -> None:
-        """Give it back."""
-        os.close(self._file)
-
-
-def brief(body: Json) -> Json:
-    """Return of an incident what every message needs, without its evidence."""
-    short = {name: value for name, value in body.items() if name not in ("evidence", "around", "processes", "explains")}
-    return {**short, "evidence": [], "explains": [], "abridged": True}
+    return Queue(directory, *connect(directory, patience, create=create))
 
 
 def _next(db: sqlite3.Connection) -> int:
@@ -372,87 +232,3 @@ def _again(db: sqlite3.Connection, target: str | None) -> int:
         standing = Standing(*json.loads(body))._replace(due=0.0)
         db.execute("UPDATE target SET body = ? WHERE name = ?", (json.dumps(standing), name))
     return len(refused)
-
-
-def _make_room(db: sqlite3.Connection, most: int) -> int:
-    """Keep within the bound: the oldest updates go, then the details of the oldest incidents; never one of them."""
-    dropped = 0
-    for only_updates in (True, False):
-        size = db.execute("SELECT coalesce(sum(length(body)), 0) FROM incident").fetchone()[0]
-        if size <= most:
-            break
-        # Whoever has been told everything up to `settled` waits for no more than an update.
-        which = "state != 'resolved' AND settled IS NOT NULL AND settled < version" if only_updates else "1"
-        asked = f"SELECT fingerprint, settled, body FROM incident WHERE {which} AND length(body) > ? ORDER BY version"
-        for fingerprint, settled, body in db.execute(asked, (BRIEF,)).fetchall():
-            if size <= most:
-                break
-            short = json.dumps(brief(json.loads(body)), separators=(",", ":"))
-            db.execute("UPDATE incident SET body = ? WHERE fingerprint = ?", (short, fingerprint))
-            size -= len(body) - len(short)
-            if only_updates:
-                db.execute("UPDATE incident SET version = ? WHERE fingerprint = ?", (settled, fingerprint))
-            dropped += 1
-    return dropped
-
-
-def _settle(db: sqlite3.Connection, patience: float) -> None:
-    version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    owner = int(db.execute("PRAGMA application_id").fetchone()[0])
-    if owner not in (0, APPLICATION):
-        raise sqlite3.DatabaseError("file is not a database of alerts")
-    if version > VERSION:
-        raise Unavailable(
-            f"the queue of alerts is of version {version}, written by a newer gpu-triage; update this one"
-        )
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA trusted_schema = OFF")
-    db.execute(f"PRAGMA max_page_count = {MOST_PAGES}")
-    if version == VERSION:
-        return
-    until = time.monotonic() + patience
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode = WAL").fetchone()
-            break
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() >= until:
-                raise
-        time.sleep(0.01)
-    db.execute("BEGIN IMMEDIATE")
-    if int(db.execute("PRAGMA user_version").fetchone()[0]) < VERSION:
-        for statement in _TABLES.split(";\n"):
-            if statement.strip():
-                db.execute(statement)
-        db.execute(f"PRAGMA application_id = {APPLICATION}")
-        db.execute(f"PRAGMA user_version = {VERSION}")
-    db.execute("COMMIT")
-
-
-def _damaged(text: str) -> bool:
-    return any(word in text for word in ("malformed", "not a database", "corrupt", "no such table", "disk image"))
-
-
-def _set_aside(path: Path) -> str:
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    aside = f"{path}.corrupt-{stamp}"
-    for ending in ("-wal", "-shm", ""):
-        with contextlib.suppress(FileNotFoundError):
-            os.replace(f"{path}{ending}", f"{aside}{ending}")
-    return f"the queue of alerts was damaged; it was set aside as {aside}, and what is open is told anew"
-
-
-@contextlib.contextmanager
-def _said() -> Iterator[None]:
-    """Turn what SQLite and the system raise into `Unavailable`."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        text = str(error)
-        if "locked" in text or "busy" in text:
-            text = "it is in use"
-        elif "full" in text:
-            text = "the disk, or its bound of 64 MiB, is full; free some space"
-        raise Unavailable(f"the queue of alerts cannot be used: {text}") from error
-    except OSError as error:
-        raise Unavailable(f"the queue of alerts cannot be used: {(error.strerror or str(error)).lower()}") from error

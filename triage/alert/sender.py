@@ -23,8 +23,9 @@ from typing import NoReturn
 from triage.alert import config
 from triage.alert.config import Target
 from triage.alert.courier import Courier
-from triage.alert.queue import Queue, Turn, open_queue
+from triage.alert.queue import Queue, open_queue
 from triage.alert.steps import KINDS, LINGER
+from triage.alert.turn import Turn
 from triage.history.place import Unavailable
 
 IDLE = 5.0

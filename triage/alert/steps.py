@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from triage.alert.config import Target
 from triage.alert.post import Outcome
-from triage.alert.queue import Delivery, Incident, Standing
+from triage.alert.states import Delivery, Incident, Standing
 from triage.model import SEVERITIES
 
 FIRST = 1.0

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from triage.alert import courier
 from triage.alert.config import Target
-from triage.alert.queue import FILE, NoQueue, Queue, open_queue
+from triage.alert.queue import Queue, open_queue
+from triage.alert.queue_file import FILE, NoQueue
 from triage.alert.steps import refilled
 from triage.report import iso
 

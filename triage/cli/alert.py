@@ -122,7 +122,8 @@ def _queue(targets: Sequence[Target], args: Any) -> int:
 
 
 def _retry(targets: Sequence[Target], args: Any) -> int:
-    from triage.alert.queue import NoQueue, open_queue
+    from triage.alert.queue import open_queue
+    from triage.alert.queue_file import NoQueue
     from triage.history.place import Unavailable
 
     directory = state_directory(args)

@@ -63,8 +63,9 @@ def main(words: Sequence[str]) -> int:
     args = parser().parse_args(words)
     from triage.cli.asking import children_of
     from triage.cli.reports import load_rulebook
-    from triage.watch.loop import Options, Watch
+    from triage.watch.loop import Watch
     from triage.watch.notify import Notify
+    from triage.watch.options import Options
     from triage.watch.out import Out
     from triage.watch.reload import words as which
 

@@ -22,6 +22,8 @@ DEADLINE = 15.0
 
 BRIEFLY = 0.5
 """Seconds that a reading under way is waited for at the end."""
+APART = 10.0
+"""Least seconds between two readings that something else than time asks for."""
 
 
 class Swept(NamedTuple):
@@ -42,6 +44,7 @@ class Counters:
         """Begin with the first call of `tick`; `children` is where children that hang are noted."""
         self.every, self.often = every, often
         self._brief_due = 0.0
+        self._asked = 0.0
         self._last: Swept | None = None
         self._children = children
         self._due = 0.0
@@ -62,6 +65,14 @@ class Counters:
     def soon(self, seconds: float = 0.0) -> None:
         """Read once more within so many seconds."""
         self._due = min(self._due, time.monotonic() + seconds)
+
+    def ask(self) -> None:
+        """Read once more, as soon as that is long enough after it was asked for last."""
+        now = time.monotonic()
+        pause = max(0.0, self._asked + APART - now)
+        if not pause:
+            self._asked = now
+        self.soon(pause)
 
     def tick(self) -> None:
         """Begin to read, if it is time."""

@@ -103,6 +103,11 @@ class Judge:
 
     def counted(self, readings: Sequence[Reading], sources: Sequence[Source], began: float) -> None:
         """Take new readings in, which were begun at this time of CLOCK_MONOTONIC."""
+        before = {source.kind: source.readable for source in self._counted}
+        for source in sources:
+            if source.kind == "nvml" and source.readable != before.get(source.kind, True):
+                what, says = ("nvml-readable", "it is read again") if source.readable else ("nvml-unreadable", "")
+                self.note(what, f"NVML: {source.reason or says or 'it cannot be read'}")
         self._readings, self._counted, self._fresh, self.began = readings, sources, True, began
 
     def knows_xid(self, pci: str | None, number: int, since: float) -> bool:

@@ -44,6 +44,11 @@ class Notify:
             self._status = text
             self.say(f"STATUS={text}")
 
+    def reloading(self) -> None:
+        """Say that what it goes by is read anew; `READY=1` says that it is done."""
+        micros = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self.say("RELOADING=1", f"MONOTONIC_USEC={micros}")
+
     def alive(self) -> None:
         """Give a sign of life, when one is due."""
         if self.period is not None and time.monotonic() >= self._due:

@@ -23,6 +23,10 @@ MOST_WAITING = 10_000
 """Lines that wait for a reader who takes none; of more the oldest go, and it is said."""
 
 
+UNNUMBERED = -1
+"""The sequence number of a cursor in a journal, which has none."""
+
+
 class Cursor(NamedTuple):
     """How far the kernel log was read: the boot, the sequence number, and when (UTC epoch seconds)."""
 

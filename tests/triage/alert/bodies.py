@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from triage.alert.queue import Change
+from triage.alert.states import Change
 from triage.report import iso
 from triage.watch.telling import stand
 

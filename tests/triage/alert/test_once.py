@@ -16,7 +16,9 @@ from tests.triage.cli.conftest import Run
 from tests.triage.cli.test_check import LOST, WELL
 from tests.triage.cli.test_schema import fits
 from triage import doctor
-from triage.alert.queue import Delivery, Turn, open_queue
+from triage.alert.queue import open_queue
+from triage.alert.states import Delivery
+from triage.alert.turn import Turn
 
 Json = dict[str, Any]
 SECRET = "hunter2hunter2hunter2hunter2hunt"

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.triage.alert.bodies import START, body, change
-from triage.alert.queue import FORGET, Delivery, NoQueue, Turn, open_queue
+from triage.alert.queue import FORGET, open_queue
+from triage.alert.queue_file import NoQueue
+from triage.alert.states import Delivery
+from triage.alert.turn import Turn
 from triage.history.place import Unavailable
 
 ROOT = Path(__file__).parents[3]

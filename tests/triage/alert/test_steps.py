@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from triage.alert.config import Target
-from triage.alert.queue import Delivery, Incident, Standing
+from triage.alert.states import Delivery, Incident, Standing
 from triage.alert.steps import KINDS, LINGER, backoff, refilled, step
 
 NOW = 1_795_000_000.0

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,13 @@ INCIDENT = jsonschema.Draft202012Validator({**_REPORT["$defs"]["incident_line"],
 class Watching:
     """A `gpu-triage watch` under way."""
 
-    def __init__(self, *words: str, env: dict[str, str], state: Path, read: bool = True) -> None:
+    def __init__(
+        self, *words: str, env: dict[str, str], state: Path, read: bool = True, within: Sequence[str] = ()
+    ) -> None:
         self.lines: list[tuple[float, Json]] = []
         self.raw: list[bytes] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "triage", "watch", "--state-dir", str(state), *words],
+            [*within, sys.executable, "-m", "triage", "watch", "--state-dir", str(state), *words],
             cwd=ROOT,
             env={**os.environ, **env},
             stdout=subprocess.PIPE,
@@ -177,8 +179,11 @@ def start(fake_nvml: Path, nodes: Scenario, tmp_path: Path) -> Iterator[Start]:
     """Starts a watch on this node; whatever is still running at the end is killed."""
     started: list[Watching] = []
 
-    def begin(*words: str, state: Path | None = None, read: bool = True, **env: str) -> Watching:
-        watch = Watching(*words, env={**nodes.env(fake_nvml), **env}, state=state or tmp_path / "state", read=read)
+    def begin(
+        *words: str, state: Path | None = None, read: bool = True, within: Sequence[str] = (), **env: str
+    ) -> Watching:
+        env = {**nodes.env(fake_nvml), **env}
+        watch = Watching(*words, env=env, state=state or tmp_path / "state", read=read, within=within)
         started.append(watch)
         return watch
 

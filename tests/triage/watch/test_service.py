@@ -73,7 +73,9 @@ def test_a_reader_that_is_slow_holds_nothing_up_and_misses_nothing(start: Start,
     for number in range(8):
         packets.write(OFF_BUS.format(pci=f"0000:{0x10 + number:02x}:00"))
         time.sleep(0.2)
-    incidents = next(_known(packets.path.parent / "state") for _ in range(1))
+    until = time.monotonic() + 20.0
+    while (incidents := _known(packets.path.parent / "state")) < 8 and time.monotonic() < until:
+        time.sleep(0.1)
     watch.read()
     for number in range(8):
         watch.opened(f"0000:{0x10 + number:02x}:00")
@@ -118,12 +120,17 @@ def test_systemd_hears_that_it_is_ready_alive_and_how_the_node_stands(
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))
         manager.settimeout(10)
-        watch = start("--kmsg", str(packets.path), NOTIFY_SOCKET=str(path), WATCHDOG_USEC="600000")
+        watch = start("--kmsg", str(packets.path), NOTIFY_SOCKET=str(path), WATCHDOG_USEC="2000000")
         until = time.monotonic() + 5
         while time.monotonic() < until:
             said.append((time.monotonic(), manager.recv(4096).decode()))
         packets.write(OFF_BUS.format(pci="0000:10:00"))
         while "1 open incident" not in said[-1][1]:
+            said.append((time.monotonic(), manager.recv(4096).decode()))
+        watch.process.send_signal(signal.SIGHUP)
+        while not said[-1][1].startswith("RELOADING=1\nMONOTONIC_USEC="):
+            said.append((time.monotonic(), manager.recv(4096).decode()))
+        while said[-1][1] != "READY=1":
             said.append((time.monotonic(), manager.recv(4096).decode()))
         watch.process.terminate()
         while said[-1][1] != "STOPPING=1":
@@ -131,9 +138,9 @@ def test_systemd_hears_that_it_is_ready_alive_and_how_the_node_stands(
 
     words = [text for _, text in said]
     beats = [at for at, text in said if text == "WATCHDOG=1"]
-    assert 1 == words.count("READY=1")
+    assert 2 == words.count("READY=1")
     assert any(text.startswith("STATUS=") and "0 open incidents" in text for text in words)
-    assert max(later - earlier for earlier, later in itertools.pairwise(beats)) < 0.6
+    assert max(later - earlier for earlier, later in itertools.pairwise(beats)) < 2.0
     assert 0 == watch.stop()
 
 
