@@ -56,6 +56,14 @@ class Store:
         with said(), all_or_nothing(self.db):
             yield self.db
 
+    @property
+    def is_current(self) -> bool:
+        """Whether it is still the file of its directory, and of this version; for whoever keeps it open."""
+        try:
+            return self.inode == _inode(self.directory / FILE) and _number(self.db, "PRAGMA user_version") == VERSION
+        except (OSError, sqlite3.Error):
+            return False
+
     def close(self) -> None:
         """Let go of the file; what could not be tidied up is done at the next opening."""
         with contextlib.suppress(sqlite3.Error):

@@ -42,7 +42,10 @@ class Memory:
         self._patience = patience
         self._store: Store | None = borrowed
         self._borrowed = borrowed is not None
-        if directory is not None and borrowed is None:
+        if borrowed is not None:
+            self.notices += borrowed.notices
+            borrowed.notices.clear()
+        elif directory is not None:
             self._open()
 
     def __enter__(self) -> Memory:

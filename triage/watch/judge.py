@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,8 @@ from probes.pci import same_device
 from triage import __version__
 from triage.assess import conclude
 from triage.history import sweep
-from triage.history.store import Store, in_memory
+from triage.history.place import Unavailable
+from triage.history.store import Store, in_memory, open_store
 from triage.report import to_report
 from triage.rulebook.model import Rulebook
 from triage.scanner import Scanner
@@ -52,6 +54,8 @@ class Judge:
         self.began = moment().monotonic
         self._directory = directory
         self._ram: Store | None = None
+        self._file: Store | None = None
+        self._keeps_file = True
         self._told = telling.Told({}, 0)
         self._readings: Sequence[Reading] = ()
         self._counted: Sequence[Source] = ()
@@ -125,7 +129,7 @@ class Judge:
 
     def open(self) -> sweep.Memory:
         """Open the history."""
-        memory = sweep.begin(self._directory, patience=PATIENCE, borrowed=self._ram)
+        memory = sweep.begin(self._directory, patience=PATIENCE, borrowed=self._ram or self._kept())
         memory.began = memory.began._replace(monotonic=self.began)
         if memory.store is None:
             self._go_on(memory.notices)
@@ -135,7 +139,7 @@ class Judge:
     def decide(self, memory: sweep.Memory, log: Source, cursor: Cursor | None, *, been_here: bool) -> Json | None:
         """Conclude, and write it with what is to be told of it; None if it could not be written.
 
-        Call it once more then: it goes on without the file.
+        Call it again then: the file is opened anew, and if that does not help either it goes on without.
         """
         now = moment()
         sources = [log, *self._counted]
@@ -169,7 +173,10 @@ class Judge:
             also=also,
         )
         if memory.written is None:
-            self._go_on(memory.notices)
+            if self._file is None:
+                self._go_on(memory.notices)
+            self._let_go()
+            self._keeps_file = False
             return None
         del self.notices[: len(told)]
         self._fresh = False
@@ -177,9 +184,27 @@ class Judge:
         return said
 
     def close(self) -> None:
-        """Let go of what was kept in memory."""
+        """Let go of the history."""
+        self._let_go()
         if self._ram is not None:
             self._ram.close()
+
+    def _kept(self) -> Store | None:
+        """The history's file, open since the decision before: to open and close it is most of what one costs.
+
+        Once it could not be written it is opened for each decision, which mends what can be mended.
+        """
+        if self._file is not None and not self._file.is_current:
+            self._let_go()
+        if self._file is None and self._keeps_file and self._directory is not None:
+            with suppress(Unavailable):  # whoever opens it next says why
+                self._file = open_store(self._directory, now=moment().at, patience=PATIENCE)
+        return self._file
+
+    def _let_go(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _go_on(self, notices: Sequence[str]) -> None:
         """Go on without the file, with what of it can be read."""

@@ -269,7 +269,7 @@ class Watch:
         began = time.monotonic()
         first, self._decided = not self._decided, True
         self._dirty = False
-        for _ in range(2):  # the second time without the file, if there is anything wrong with that
+        for _ in range(3):  # with the open file, with the file opened anew, without it
             with self._judge.open() as memory:
                 been_here = self._been is not None
                 said = self._judge.decide(memory, self._log.source, self._log.cursor, been_here=been_here)
