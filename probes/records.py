@@ -59,6 +59,8 @@ _OWN_RECORD = re.compile(
     r"|[a-z][\w-]{1,30} [0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7][: ]"
 )
 _KERNEL_TAG = re.compile(r"(?<!\S)(?:NVRM|nvidia-nvswitch\d{1,3}|nvidia-(?:modeset|nvlink|uvm|peermem|drm)): ")
+_TIME_TAKEN_OUT = re.compile(r"\[ {1,14}\] (?=\S)")
+"""What is left of a time that somebody took out of the kernel's lines, as the messages of patches have it."""
 _PROGRAM = re.compile(r"(?<!\S)([\w.@/-]{1,48})\[(\d{1,10})\]: ")
 _TRACE_LINE = re.compile(r"(?:\? )?[\w.$]{1,200}\+0x[0-9a-f]+/0x[0-9a-f]+|</?(?:TASK|IRQ|NMI|SOFTIRQ|EOE|ENTRY|#DF)>")
 _TRACE_START = re.compile(r"(?:Call [Tt]race|Backtrace|Stack trace):?$|</?(?:TASK|IRQ|NMI)>")
@@ -146,6 +148,7 @@ def _continues_indented(previous: str, line: str, joined: bool) -> bool:
 
 def _pasted(line: str) -> Head:
     """A line without a prefix, taken at its word: the message starts at the kernel's tag, if one stands in it."""
+    line = _TIME_TAKEN_OUT.sub("", line, count=1) if line.startswith("[ ") else line
     own = bare_tag(line.lstrip())
     if own is not None:
         return own
