@@ -107,7 +107,7 @@ class GpuScreen(TriageScreen):
         columns = [each for each in (CHECKS if roomy else _NARROW) if each.name not in without]
         table.put([self._row(check, own, columns, fleet) for check in found], columns)
         self.query_one("#headline").refresh()
-        self.query_one("#course").refresh(layout=True)
+        self.query_one("#course", Banner).renew()
 
     def _headline(self, width: int, height: int) -> list[Line]:
         own = self.own
@@ -188,7 +188,7 @@ class GpuScreen(TriageScreen):
     def on_lines_moved(self, event: Lines.Moved) -> None:
         """Show how the reading under the cursor went."""
         if event.lines.id == "checks":
-            self.query_one("#course").refresh(layout=True)
+            self.query_one("#course", Banner).renew()
 
     def on_lines_chosen(self, event: Lines.Chosen) -> None:
         """Open the incident under the cursor."""
