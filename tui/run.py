@@ -14,7 +14,6 @@ from tui.look import Look
 from tui.people import People
 from tui.source import Source
 
-
 SETTLED = 2.0
 """Seconds after which the first screen stands."""
 
