@@ -19,11 +19,14 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.tui import samples
+from tests.tui.conftest import text_of
 from tests.tui.fleets import TAKEN, write_fleet
+from tests.tui.weeks import write_week
 from tui.app import TriageApp
 from tui.fleet.picture import Picture
 from tui.fleet.source import FleetSource
 from tui.look import Look
+from tui.people import People
 from tui.source import LogText, Source
 
 IMAGES = Path(__file__).parent / "images"
@@ -52,7 +55,7 @@ def _known(app: TriageApp) -> bool:
 SHOTS = (
     Shot("node", (), False),
     Shot("incident", ("enter",), False),
-    Shot("gpu", ("tab", "j", "j", "enter"), False),
+    Shot("gpu", ("tab", "j", "j", "enter"), False, lambda app: "by the history" in text_of(app)),
     Shot("log", ("l",), False, _known),
     Shot("rules", ("r",), False),
     Shot("fleet", (), True),
@@ -64,6 +67,7 @@ def draw(folder: Path, shots: Sequence[Shot] = SHOTS) -> dict[str, str]:
     log = folder / "kern.log"
     log.write_text(samples.LOG, encoding="utf-8")
     captures = write_fleet(folder / "captures", 120)
+    week = write_week(folder / "state")
     drawn = {}
     for shot in shots:
         source: Source
@@ -72,7 +76,8 @@ def draw(folder: Path, shots: Sequence[Shot] = SHOTS) -> dict[str, str]:
         else:
             snapshot = samples.snapshot()._replace(logs=(LogText(samples.KERN_LOG, str(log)),))
             source = samples.Fixed(snapshot)
-        drawn[shot.name] = steady(asyncio.run(_shown(source, shot)))
+        people = People(week) if shot.name == "gpu" else None
+        drawn[shot.name] = steady(asyncio.run(_shown(source, shot, people)))
     return drawn
 
 
@@ -87,8 +92,8 @@ class Once(FleetSource):
         stop.wait()
 
 
-async def _shown(source: Source, shot: Shot) -> str:
-    app = TriageApp(source, LOOK, samples.rulebook, now=lambda: samples.NOW)
+async def _shown(source: Source, shot: Shot, people: People | None) -> str:
+    app = TriageApp(source, LOOK, samples.rulebook, now=lambda: samples.NOW, people=people)
     async with app.run_test(size=SIZE) as pilot:
         for _ in range(1000):
             if app.facts is not None or isinstance(app.picture, Picture):

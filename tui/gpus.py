@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
+from string import ascii_letters
 from typing import NamedTuple
 
 from probes.model import Entity, Missing, Reading
@@ -15,7 +16,7 @@ from tui.facts import SEVERITIES, Facts, Gpu, Incident
 from tui.words import place
 
 APART = 0.10
-"""Share by which a number must differ from the middle of its peers to be called apart; less is spread of the parts."""
+"""Share by which a number must differ from the middle of peers to be called apart; less is spread of the parts."""
 _LIMITS = {
     "gpu.temperature": "gpu.temperature.slowdown",
     "gpu.temperature.memory": "gpu.temperature.memory.max",
@@ -27,6 +28,17 @@ _LIMITS = {
     "pci.link.width": "pci.link.width.max",
     "pci.link.speed": "pci.link.speed.max",
 }
+_NAMES = frozenset(
+    {"gpu.module-id", "gpu.irq", "gpu.platform.slot", "gpu.platform.tray", "gpu.platform.host", "gpu.listed"}
+)
+"""Numbers that tell GPUs apart and measure nothing."""
+_FIRST = (
+    "gpu.state", "gpu.responsive", "gpu.temperature", "gpu.power", "gpu.clock.", "gpu.utilization", "gpu.memory.",
+    "gpu.fan", "gpu.slowdown.", "gpu.ecc.", "gpu.sram.", "gpu.rows.", "gpu.pages.", "gpu.pcie.", "pci.link.",
+    "gpu.nvlink.", "gpu.violation.", "gpu.processes",
+)  # fmt: skip
+"""Beginnings of what a person asks about, in this order; whatever else was read stands below."""
+_UNITS = "%/ " + ascii_letters
 _SCALES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -58,7 +70,7 @@ class GpuFacts(NamedTuple):
 
 
 class Check(NamedTuple):
-    """One reading of one GPU beside its peers, in words.  `apart` says that it differs from them."""
+    """One reading of one GPU beside peers, in words.  `apart` says that it differs from them."""
 
     name: str
     now: str
@@ -144,10 +156,16 @@ def peers_of(own: GpuFacts, others: Iterable[GpuFacts]) -> list[GpuFacts]:
 
 
 def checks(own: GpuFacts, others: Iterable[GpuFacts]) -> list[Check]:
-    """Return every reading of a GPU beside its peers: what stands apart first, what is not known last."""
+    """Return every reading of a GPU beside peers: what stands apart first, what is not known last."""
     peers = peers_of(own, others)
     found = [_check(own, name, [peer.readings.get(name) for peer in peers]) for name in own.readings]
-    return sorted(found, key=lambda check: (not check.apart, not check.known))
+    return sorted(found, key=lambda check: (not check.apart, not check.known, _rank(check.name)))
+
+
+def _rank(name: str) -> int:
+    """Limits stand beside what they limit, so that they come last."""
+    found = (place for place, start in enumerate(_FIRST) if name.startswith(start) and name not in _LIMITS.values())
+    return next(found, len(_FIRST))
 
 
 def _check(own: GpuFacts, name: str, others: Sequence[Reading | None]) -> Check:
@@ -161,11 +179,12 @@ def _check(own: GpuFacts, name: str, others: Sequence[Reading | None]) -> Check:
         )
     numbers = [number for other in others if (number := number_of(other)) is not None]
     mine = number_of(reading)
-    if mine is not None and len(numbers) == len(words):
+    if len(numbers) == len(words) and (mine is not None or not known):
         middle = median(numbers)
-        apart = known and len(words) > 1 and abs(mine - middle) > APART * max(abs(middle), abs(mine))
-        peers = _range(numbers, reading)
-        note = _beside(mine, middle) if apart else ""
+        comparable = mine is not None and name not in _NAMES and len(words) > 1
+        apart = mine is not None and comparable and abs(mine - middle) > APART * max(abs(middle), abs(mine))
+        peers = _range(numbers, reading._replace(value=numbers[0]) if not known else reading)
+        note = _beside(mine, middle) if mine is not None and apart else ""
     else:
         common, count = Counter(words).most_common(1)[0]
         apart = known and len(words) > 1 and count > len(words) / 2 and common != value_words(reading)
@@ -186,16 +205,27 @@ def _limit(reading: Reading | None) -> str:
 def _range(numbers: Sequence[float], like: Reading) -> str:
     whole = isinstance(like.value, int)
     low, high = (value_words(like._replace(value=int(n) if whole else n)) for n in (min(numbers), max(numbers)))
-    return low if low == high else f"{low} to {high}"
+    if low == high:
+        return low
+    if like.unit == "bytes" and high.endswith("GiB"):
+        low = f"{min(numbers) / 2**30:.1f} GiB"
+    (first, unit), (last, same) = (_split(words) for words in (low, high))
+    return f"{first}-{last}{unit}" if unit == same and min(numbers) >= 0 else f"{low} to {high}"
+
+
+def _split(words: str) -> tuple[str, str]:
+    """Part a value from its unit."""
+    bare = words.rstrip(_UNITS)
+    return bare, words[len(bare) :]
 
 
 def _beside(mine: float, middle: float) -> str:
     if middle == 0 or mine == 0:
-        return "above its peers" if mine > middle else "below its peers"
+        return "above peers" if mine > middle else "below peers"
     share = (mine - middle) / abs(middle)
     if abs(share) >= 1:
-        return f"{mine / middle:.0f}x its peers"
-    return f"{abs(share):.0%} {'above' if share > 0 else 'below'} its peers"
+        return f"{mine / middle:.0f}x peers"
+    return f"{abs(share):.0%} {'above' if share > 0 else 'below'} peers"
 
 
 def _scaled(value: float, unit: str) -> str:

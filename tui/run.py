@@ -14,6 +14,9 @@ from tui.look import Look
 from tui.people import People
 from tui.source import Source
 
+SETTLED = 2.0
+"""Seconds after which the first screen stands."""
+
 
 def run(
     source: Source,
@@ -34,6 +37,7 @@ def run(
         for number in (signal.SIGTERM, signal.SIGHUP):
             with suppress(NotImplementedError, ValueError):
                 loop.add_signal_handler(number, app.exit)
+        loop.call_later(SETTLED, gc.freeze)  # of the first screen most stays too
         await app.run_async()
 
     # What is loaded by now stays; looking through it again and again for garbage would hold up a key by 50 ms.

@@ -22,6 +22,26 @@ Line = tuple[Span, ...]
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "m"))
 
 
+class Whole(Strip):
+    """A line of the screen that keeps no reference to itself.
+
+    Textual's strip puts itself into its own cache when it is drawn in one piece.  Thousands of such circles a second
+    are left to the garbage collector, which then holds up a key by tens of milliseconds.
+    """
+
+    __slots__ = ()
+
+    def divide(self, cuts: Iterable[int]) -> Sequence[Strip]:
+        """Return the pieces between these columns."""
+        places = list(cuts)
+        return [self] if places == [self.cell_length] else super().divide(places)
+
+
+def whole(strips: Iterable[Strip]) -> list[Strip]:
+    """Return lines as a widget hands them on, without circles."""
+    return [Whole(strip, strip.cell_length) for strip in strips]
+
+
 def width_of(line: Iterable[Span]) -> int:
     """Return the columns that a line of safe text takes."""
     return sum(cells(text) for _, text in line)

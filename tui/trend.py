@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from probes.model import Missing, Reading
 from probes.moment import moment
 from triage.history.counters import LEVEL, kind
+from triage.history.levels import FINE, Stretch, course
 from triage.history.place import Unavailable
 from triage.history.store import FILE, open_store, said
 from tui.look import Look
@@ -16,6 +18,8 @@ from tui.look import Look
 MOST = 240
 """Sweeps that are remembered: an hour at the usual pace."""
 WEEK = 7 * 86400.0
+LONGEST = 2 * 3600.0
+"""Seconds for which a level goes on until it was seen again, at most; stretches of the history are of an hour."""
 _FINE = "▁▂▃▄▅▆▇█"
 _ASCII = "_.:-=+*#"
 
@@ -56,29 +60,63 @@ def number(reading: Reading) -> float | None:
     return float(value)
 
 
-def remembered(directory: Path, subject: str, now: float) -> dict[str, list[Point]]:
-    """Return how the counters of a GPU went in the last week, by the history; nothing where there is none.
+class Lay(NamedTuple):
+    """Where a reading lay from `at` to `until`, in UTC epoch seconds; of what counts by how much it rose, all three."""
 
-    Of what counts the increase from point to point is told, else the value.
-    """
+    at: float
+    until: float
+    least: float
+    mean: float
+    most: float
+
+
+class Course(NamedTuple):
+    """How a reading went by the history, oldest first."""
+
+    lays: tuple[Lay, ...]
+    counts: bool
+
+    @property
+    def usual(self) -> tuple[float, float]:
+        """The least and the greatest that it was."""
+        return min(each.least for each in self.lays), max(each.most for each in self.lays)
+
+
+def remembered(directory: Path, subject: str, now: float) -> dict[str, Course]:
+    """Return how the readings of a GPU went in the last week, by the history; nothing where there is none."""
     if not (directory / FILE).exists():
         return {}
     asked = (
-        "SELECT series.name, sweep.at, run.value, run.total FROM run JOIN series ON series.id = run.series"
-        " JOIN sweep ON sweep.seq IN (run.first, run.last) WHERE series.subject = ? AND sweep.at > ? ORDER BY sweep.seq"
+        "SELECT series.name, a.at, b.at, run.value, run.total FROM run JOIN series ON series.id = run.series"
+        " JOIN sweep a ON a.seq = run.first JOIN sweep b ON b.seq = run.last"
+        " WHERE series.subject = ? AND b.at > ? ORDER BY run.first"
     )
     try:
         with open_store(directory, now=moment().at, patience=0.5, create=False) as store, said():
-            found = store.db.execute(asked, (subject, now - WEEK)).fetchall()
+            runs = store.db.execute(asked, (subject, now - WEEK)).fetchall()
+            levels = course(store.db, subject, now - WEEK)
     except Unavailable:
         return {}
-    course: dict[str, list[Point]] = {}
+    found = {name: _lays(stretches) for name, stretches in levels.items()}
     before: dict[str, float] = {}
-    for name, at, value, total in found:
-        level = kind(name) == LEVEL
-        course.setdefault(name, []).append((at, value if level else total - before.get(name, total)))
+    for name, first, last, value, total in runs:
+        told = total - before.get(name, total) if counts(name) else value
+        found.setdefault(name, []).append(Lay(max(first, now - WEEK), last, told, told, told))
         before[name] = total
-    return course
+    return {name: Course(tuple(lays), counts(name)) for name, lays in found.items()}
+
+
+def _lays(stretches: Sequence[Stretch]) -> list[Lay]:
+    ends = [*(each.at for each in stretches[1:]), float("inf")]
+    return [
+        Lay(each.at, end if end - each.at <= LONGEST else each.at + FINE, each.least, each.mean, each.most)
+        for each, end in zip(stretches, ends, strict=True)
+    ]
+
+
+def counts(name: str) -> bool:
+    """Whether a reading is a count, of which the history knows by how much it rose."""
+    return kind(name) not in (LEVEL, None)
 
 
 def spark(points: Sequence[Point], width: int, look: Look) -> str:

@@ -24,6 +24,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from probes.model import Reading
 from probes.moment import Moment, moment
 from tests.triage.history.sweeps import board, counter, gpus, incident, sweep
 from triage.history import readings
@@ -118,6 +119,7 @@ def _write(state: Path, ack: int, first: int) -> None:
                     counter(value),
                     *(counter(value, gpu=board(n, f"0000:{n:02x}:00.0")) for n in range(2, 9)),
                     gpus(8),
+                    *(Reading(board(n), "gpu.temperature", value % 100, "celsius", now.at) for n in range(1, 9)),
                 ],
                 incidents=[incident(float(value), rule=f"rule-{value % 7}", first=0.0, seen=value + 1)],
             )
@@ -155,6 +157,8 @@ def _state(db: sqlite3.Connection) -> tuple[int, set[int]]:
     (last,) = db.execute("SELECT coalesce(max(seq), 0) FROM sweep").fetchone()
     (recent,) = db.execute("SELECT count(*) FROM sweep WHERE seq > ? - 100", (last,)).fetchone()
     assert recent == min(100, last), f"of the last 100 sweeps only {recent} are there"
+    (levels,) = db.execute("SELECT coalesce(sum(count), 0) FROM level").fetchone()
+    assert levels == 8 * last, f"{levels} levels are there, of {8 * last}"
     return last, {int(row[0].rpartition("-")[2]) for row in db.execute("SELECT rule FROM incident")}
 
 

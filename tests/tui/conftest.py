@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 from tests.tui import samples
 from tui.app import TriageApp
 from tui.look import Look
+from tui.people import People
 from tui.source import Source
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "tui"
@@ -49,10 +50,15 @@ def drive(log: Path) -> Callable[..., TriageApp]:
     """Open the screens on a source, let a story happen, and return the application as it was left."""
 
     def run(
-        story: Story, *, size: tuple[int, int] = (80, 24), source: Source | None = None, look: Look | None = None
+        story: Story,
+        *,
+        size: tuple[int, int] = (80, 24),
+        source: Source | None = None,
+        look: Look | None = None,
+        people: People | None = None,
     ) -> TriageApp:
         opened = source or samples.Fixed(samples.snapshot(log))
-        app = TriageApp(opened, look or Look("plain", True), samples.rulebook, now=lambda: samples.NOW)
+        app = TriageApp(opened, look or Look("plain", True), samples.rulebook, now=lambda: samples.NOW, people=people)
 
         async def play() -> None:
             async with app.run_test(size=size) as pilot:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
-from tests.tui.conftest import settled, until
+from tests.tui.conftest import settled, text_of, until
+from tests.tui.weeks import write_week
 from tui.app import TriageApp
 from tui.look import Look
+from tui.people import People
 from tui.screens.log import LogScreen
 
 SIZES = ((80, 24), (120, 40), (200, 50))
@@ -55,6 +58,22 @@ def test_screen(name: str, drive: Callable[..., TriageApp], golden: Callable[[di
         assert "READ-ONLY" in lines[0]
 
     golden({f"{name}_{width}x{height}.txt": text for (width, height), text in shown.items()})
+
+
+def test_a_gpu_beside_its_own_past(
+    drive: Callable[..., TriageApp], golden: Callable[[dict[str, str]], None], tmp_path: Path
+) -> None:
+    shown: dict[str, str] = {}
+
+    async def story(app: TriageApp, pilot: Pilot[None]) -> None:
+        app.open_gpu("2")
+        await until(app, pilot, lambda: "by the history" in text_of(app))
+        for width, height in SIZES:
+            await pilot.resize_terminal(width, height)
+            shown[f"gpu-past_{width}x{height}.txt"] = await settled(app, pilot, (width, height))
+
+    drive(story, people=People(write_week(tmp_path / "state")))
+    golden(shown)
 
 
 def test_the_letters_are_the_same_in_every_theme(

@@ -64,11 +64,11 @@ def test_what_stands_apart_comes_first_and_what_is_unknown_last() -> None:
     known = gpus_of(samples.known(), samples.readings())
     found = checks(known[2], known)
 
-    assert [("gpu.temperature", "46% above its peers"), ("gpu.clock.sm", "11% below its peers")] == [
+    assert [("gpu.temperature", "46% above peers"), ("gpu.clock.sm", "11% below peers")] == [
         (check.name, check.note) for check in found if check.apart
     ]
     assert found[0].name == "gpu.temperature"
-    assert ("91 C", "58 C to 65 C", "92 C") == (found[0].now, found[0].peers, found[0].limit)
+    assert ("91 C", "58-65 C", "92 C") == (found[0].now, found[0].peers, found[0].limit)
     lost = checks(known[3], known)
     assert not any(check.apart for check in lost if not check.known)
     assert not lost[-1].known

@@ -64,8 +64,11 @@ def test_the_history_tells_by_how_much_a_counter_rose(tmp_path: Path) -> None:
 
     course = remembered(tmp_path / "s", sweeps.board().uuid or "", sweeps.START + 5 * 3600.0)
 
-    assert 6.0 == sum(value or 0.0 for _, value in course["gpu.pcie.replays"])
-    assert [0.0, 5.0, 1.0] == [value for at, value in course["gpu.pcie.replays"] if at != sweeps.START]
+    assert course["gpu.pcie.replays"].counts
+    assert [(0.0, 1.0, 0.0), (2.0, 2.0, 5.0), (3.0, 3.0, 1.0)] == [
+        ((lay.at - sweeps.START) / 3600.0, (lay.until - sweeps.START) / 3600.0, lay.most)
+        for lay in course["gpu.pcie.replays"].lays
+    ]
     assert {} == remembered(tmp_path / "s", "GPU-nobody", sweeps.START)
     assert {} == remembered(tmp_path / "none", "GPU-nobody", sweeps.START)
 
@@ -84,7 +87,7 @@ def test_the_screen_of_a_gpu_shows_the_course_of_the_reading_under_the_cursor(
             hot = [r._replace(value=degrees) if r.name == "gpu.temperature" else r for r in told.readings]
             app.trend.add(samples.SWEPT + n * 15.0, hot)
         app.post_message(Arrived(told, facts(dict(told.report))))
-        await until(app, pilot, lambda: "4 sweeps in 45s; 50 C to 91 C" in text_of(app))
+        await until(app, pilot, lambda: "4 sweeps in 45s; 50-91 C" in text_of(app))
         assert "#-#_" in text_of(app)
 
     drive(story)
@@ -95,7 +98,11 @@ def test_a_gpu_stands_beside_its_own_seven_days(tmp_path: Path) -> None:
     gpu = samples.entity(2)
     with sweeps.open_memory(tmp_path / "s") as memory:
         for hour, replays, lanes in ((-72, 3, 16), (-48, 8, 8), (-24, 9, 16)):
-            read = [sweeps.counter(replays, gpu=gpu), Reading(gpu, "gpu.pcie.width", lanes, "count", 0.0)]
+            read = [
+                sweeps.counter(replays, gpu=gpu),
+                Reading(gpu, "gpu.pcie.width", lanes, "count", 0.0),
+                Reading(gpu, "gpu.temperature", 50 + replays, "celsius", 0.0),
+            ]
             sweeps.sweep(memory, sweeps.at(began + hour * 3600.0), readings=read)
     app = TriageApp(samples.Fixed(samples.snapshot()), ASCII, samples.rulebook, now=lambda: samples.NOW,
                     people=People(tmp_path / "s"))  # fmt: skip
@@ -104,11 +111,19 @@ def test_a_gpu_stands_beside_its_own_seven_days(tmp_path: Path) -> None:
         async with app.run_test(size=(200, 50)) as pilot:
             await until(app, pilot, lambda: app.facts is not None)
             app.open_gpu("2")
-            await until(app, pilot, lambda: "ITS 7 DAYS" in text_of(app))
+            await until(app, pilot, lambda: "ITS 7 DAYS" in text_of(app) and "by the history" in text_of(app))
             lines = text_of(app).splitlines()
             (replays,) = [line for line in lines if "pcie.replays" in line]
             (lanes,) = [line for line in lines if "pcie.width " in line]
             assert "+6" in replays
-            assert 2 == lanes.count("8 to 16")  # its own past, and its peers
+            assert 2 == lanes.count("8-16")  # its own past, and its peers
+            (heat,) = [line for line in lines if "  temperature  " in line or "> temperature " in line]
+            assert "91 C        53-59 C" in heat
+            assert "46% above peers" in heat
+            assert "course of temperature  3d by the history; 53-59 C" in text_of(app)
+            await pilot.resize_terminal(80, 24)
+            await until(app, pilot, lambda: "7 DAYS" in text_of(app) and "ITS" not in text_of(app))
+            (narrow,) = [line for line in text_of(app).splitlines() if "> temperature " in line]
+            assert ["91", "C", "53-59", "C", "58-65", "C", "92", "C", "46%", "above", "peers"] == narrow.split()[2:]
 
     asyncio.run(asyncio.wait_for(play(), 30))

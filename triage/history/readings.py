@@ -283,7 +283,10 @@ def thin(db: sqlite3.Connection, now: Moment) -> None:
             " WHERE first < (SELECT max(first) FROM run WHERE series = r.series) ORDER BY last LIMIT ?)",
             (count - MOST_RUNS,),
         )
-    db.execute("DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM run WHERE series = series.id)")
+    db.execute(
+        "DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM run WHERE series = series.id)"
+        " AND id NOT IN (SELECT series FROM level)"
+    )
     db.execute("DELETE FROM fact WHERE last IN (SELECT seq FROM sweep WHERE at < ?)", (now.at - OLDEST,))
     db.execute(
         "DELETE FROM sweep WHERE seq <= (SELECT max(seq) FROM sweep) - ? AND seq NOT IN (SELECT first FROM run"

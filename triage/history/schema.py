@@ -60,5 +60,14 @@ MIGRATIONS: tuple[str, ...] = (
     -- What is to be told, until it was; ids are never used again.
     CREATE TABLE outbox(id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, body TEXT NOT NULL);
     """,
+    """
+    -- What a level was in the stretch of time from `began` on, in `count` sweeps that add up to `total`.  By time
+    -- first, so that a sweep writes one page and not one for each series.
+    CREATE TABLE level(
+        began INTEGER NOT NULL, series INTEGER NOT NULL,
+        least REAL NOT NULL, most REAL NOT NULL, total REAL NOT NULL, count INTEGER NOT NULL,
+        PRIMARY KEY(began, series)
+    ) WITHOUT ROWID;
+    """,
 )
 VERSION = len(MIGRATIONS)

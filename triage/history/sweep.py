@@ -18,7 +18,7 @@ from typing import Any
 
 from probes.model import Missing, Reading, Source
 from probes.moment import Moment, moment
-from triage.history import life, parts, readings
+from triage.history import levels, life, parts, readings
 from triage.history.past import Past
 from triage.history.place import Unavailable
 from triage.history.store import FILE, Store, copied, damaged, in_memory, open_store, set_aside
@@ -240,6 +240,7 @@ def record(
         if not overlaps or not slots:
             parts.keep(db, seq, slots, here)
         reset = readings.keep(db, seq, now, read, overlaps)
+        levels.keep(db, now.at, read)
         readings.keep_facts(db, seq, _judged_by(report))
         for pci in sorted(address for address in reset if address):
             says = f"the GPU at {pci} was reset, or brought up anew, since the sweep before: its counters began anew"
@@ -255,6 +256,7 @@ def record(
     told = {**report, "incidents": life.live(db, seq, now, sights, eyes, driver, tell)}
     told["status"] = life.status_of(told)
     if seq % readings.EVERY == 0:
+        levels.thin(db, now.at)
         readings.thin(db, now)
         life.forget(db, now)
         db.execute("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?", (MOST_EVENTS,))

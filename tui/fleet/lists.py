@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from triage.render.text import number
 from tui.filters import Fields
-from tui.fleet.picture import Picture, named
+from tui.fleet.picture import NodeRows, Picture, named
 from tui.text import Span, age
 from tui.widgets.rows import Row
 from tui.widgets.table import Column
@@ -103,12 +103,17 @@ class Groups(_Listed):
 class Nodes(_Listed):
     """The nodes."""
 
+    def __init__(self, picture: Picture, now: Callable[[], float]) -> None:
+        super().__init__(picture, now)
+        rows = picture.nodes
+        self._names = rows.names if isinstance(rows, NodeRows) else tuple(row.node for row in rows)
+
     def __len__(self) -> int:
         return len(self._picture.nodes)
 
     def key(self, number: int) -> str:
         """Return the node's name."""
-        return self._picture.nodes[number].node
+        return self._names[number]
 
     def fields(self, number: int) -> Fields:
         """Return what a filter may ask."""

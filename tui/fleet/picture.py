@@ -16,14 +16,14 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 from urllib.parse import quote
 
 from triage import kept
 
 Json = dict[str, Any]
 
-VERSION = 2
+VERSION = 3
 """Of the tables and rows below; a file of another one is made anew."""
 STALE = 3 * 3600.0
 """Seconds that a node's answer may be older than the newest one of the fleet before it is called stale."""
@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS row(kind TEXT, place INTEGER, body TEXT NOT NULL, det
 CREATE TABLE IF NOT EXISTS detail(node TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 """
 _MOST_ROWS = 1_000_000
+_BODIES = "SELECT body FROM row WHERE kind = ? ORDER BY place LIMIT ?"
 
 
 class NodeRow(NamedTuple):
@@ -59,6 +60,40 @@ class NodeRow(NamedTuple):
     def bad(self) -> int:
         """How many of its GPUs have an open incident or were lost."""
         return self.gpus.count("C") + self.gpus.count("w")
+
+
+class NodeRows(Sequence[NodeRow]):
+    """Nodes as they were written, each made when it is looked at.
+
+    Text is nothing that the garbage collector looks through; ten thousand rows of values would hold up a key by
+    tens of milliseconds, again and again.
+    """
+
+    def __init__(self, bodies: Sequence[str]) -> None:
+        """Take rows as JSON lists that begin with the name of a node.
+
+        Raises:
+            ValueError: if one is none.
+        """
+        self._bodies = bodies
+        decode = json.JSONDecoder().raw_decode
+        self.names = tuple(str(decode(body, 1)[0]) for body in bodies)
+
+    def __len__(self) -> int:
+        return len(self._bodies)
+
+    @overload
+    def __getitem__(self, place: int) -> NodeRow: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[NodeRow, ...]: ...
+    def __getitem__(self, place: int | slice) -> NodeRow | tuple[NodeRow, ...]:
+        if isinstance(place, slice):
+            return tuple(self[number] for number in range(*place.indices(len(self))))
+        try:
+            return NodeRow(*json.loads(self._bodies[place]))
+        except (ValueError, TypeError):
+            why = "what is kept of it is damaged; R reads it again"
+            return NodeRow(self.names[place], "unread", None, 0, why, "", "", None, "", None, None)
 
 
 class GroupRow(NamedTuple):
@@ -121,11 +156,12 @@ class Spread(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many nodes stand how (`stale` among them too), how many GPUs there are and how many of them are bad."""
+    """How many nodes stand how (`stale` among them too), how many GPUs there are and are bad, if racks are known."""
 
     states: Mapping[str, int]
     gpus: int
     bad: int
+    placed: bool
 
 
 class Picture(NamedTuple):
@@ -135,7 +171,7 @@ class Picture(NamedTuple):
     made_at: float
     newest: float | None
     complete: bool
-    nodes: tuple[NodeRow, ...]
+    nodes: Sequence[NodeRow]
     groups: tuple[GroupRow, ...]
     said: tuple[Said, ...]
     map: str
@@ -150,7 +186,7 @@ class Picture(NamedTuple):
 
     def stale(self, row: NodeRow) -> bool:
         """Return whether a node's answer is much older than the newest one."""
-        return row.at is not None and self.newest is not None and self.newest - row.at > STALE
+        return is_stale(row, self.newest)
 
     def detail(self, node: str) -> Json | None:
         """Return all that is known of a node: `report`, `at` and the `paths` it was read from; None if it is gone."""
@@ -183,24 +219,32 @@ def load(path: Path) -> Picture | None:
             about = dict(db.execute("SELECT name, value FROM about"))
             if about.get("version") != str(VERSION):
                 return None
-            nodes = tuple(NodeRow(*each) for each in _rows(db, "node"))
+            nodes = NodeRows([body for (body,) in db.execute(_BODIES, ("node", _MOST_ROWS))])
             groups = tuple(GroupRow(*each) for each in _rows(db, "group"))
             said = tuple(Said(*each) for each in _rows(db, "said"))
             changes = tuple(ChangeRow(*each) for each in _rows(db, "change"))
         told = json.loads(about["told"])
-        seen = Picture(path, told["made_at"], told["newest"], told["complete"], nodes, groups, said, told["map"],
-                       tuple(told["notices"]), Counts({}, 0, 0), changes)  # fmt: skip
-        return seen._replace(counts=_counts(seen))
+        return Picture(path, told["made_at"], told["newest"], told["complete"], nodes, groups, said, told["map"],
+                       tuple(told["notices"]), Counts(*json.loads(about["counts"])), changes)  # fmt: skip
     except (sqlite3.Error, OSError, ValueError, TypeError, KeyError, zlib.error):
         return None
 
 
-def _counts(picture: Picture) -> Counts:
-    found = dict.fromkeys((*STATES, "stale"), 0)
-    for row in picture.nodes:
-        found[row.state] += 1
-        found["stale"] += picture.stale(row)
-    return Counts(found, sum(len(row.gpus) for row in picture.nodes), sum(row.bad for row in picture.nodes))
+def counted(rows: Iterable[NodeRow], newest: float | None) -> Counts:
+    """Count nodes, of which the newest answer is from `newest`."""
+    states = dict.fromkeys((*STATES, "stale"), 0)
+    gpus = bad = 0
+    placed = False
+    for row in rows:
+        states[row.state] += 1
+        states["stale"] += is_stale(row, newest)
+        gpus, bad, placed = gpus + len(row.gpus), bad + row.bad, placed or bool(row.rack)
+    return Counts(states, gpus, bad, placed)
+
+
+def is_stale(row: NodeRow, newest: float | None) -> bool:
+    """Return whether a node's answer is much older than the newest one."""
+    return row.at is not None and newest is not None and newest - row.at > STALE
 
 
 def answers(path: Path, rules: str) -> dict[str, tuple[str, bytes]]:
@@ -223,7 +267,7 @@ def write(
     rules: str,
     told: Mapping[str, Any],
     read: Iterable[tuple[str, str, bytes]],
-    nodes: Iterable[NodeRow],
+    nodes: Sequence[NodeRow],
     groups: Iterable[tuple[GroupRow, Json]],
     said: Iterable[Said],
     details: Iterable[tuple[str, Json]],
@@ -253,7 +297,7 @@ def _remove(path: Path) -> None:
 
 
 def _write(path: Path, rules: str, told: Mapping[str, Any], read: Iterable[tuple[str, str, bytes]],
-           nodes: Iterable[NodeRow], groups: Iterable[tuple[GroupRow, Json]], said: Iterable[Said],
+           nodes: Sequence[NodeRow], groups: Iterable[tuple[GroupRow, Json]], said: Iterable[Said],
            details: Iterable[tuple[str, Json]], changes: Iterable[ChangeRow],
            spreads: Iterable[Spread]) -> None:  # fmt: skip
     if not path.exists():
@@ -272,7 +316,8 @@ def _write(path: Path, rules: str, told: Mapping[str, Any], read: Iterable[tuple
         for kind, rows in (("said", said), ("change", changes), ("spread", spreads)):
             db.executemany(row, ((kind, place, _json(each), None) for place, each in enumerate(rows)))
         db.executemany("INSERT INTO detail VALUES(?, ?)", ((node, packed(body)) for node, body in details))
-        about = (("version", str(VERSION)), ("rules", rules), ("told", _json(told)))
+        counts = counted(nodes, told["newest"])
+        about = (("version", str(VERSION)), ("rules", rules), ("told", _json(told)), ("counts", _json(counts)))
         db.executemany("INSERT INTO about VALUES(?, ?)", about)
         db.execute("COMMIT")
 
@@ -299,7 +344,7 @@ def unpacked(body: bytes) -> Any:
 
 
 def _rows(db: sqlite3.Connection, kind: str) -> Iterator[Sequence[Any]]:
-    found = db.execute("SELECT body FROM row WHERE kind = ? ORDER BY place LIMIT ?", (kind, _MOST_ROWS))
+    found = db.execute(_BODIES, (kind, _MOST_ROWS))
     return (json.loads(body) for (body,) in found)
 
 

@@ -59,11 +59,11 @@ class ChangesScreen(TriageScreen):
             CHANGES if fleet and app.node is None else [each for each in CHANGES if each.name not in ("n", "where")]
         )
         table.put([_row(each, app.now(), columns) for each in app.changes], columns)
-        self.query_one("#detail").refresh(layout=True)
+        self.query_one("#detail", Banner).renew()
 
     def on_lines_moved(self, event: Lines.Moved) -> None:
         """Show the whole of the change under the cursor."""
-        self.query_one("#detail").refresh(layout=True)
+        self.query_one("#detail", Banner).renew()
 
     def _whole(self, width: int, height: int) -> list[Line]:
         key = self.query_one("#changes", Table).key if self.ready else None

@@ -81,7 +81,7 @@ class FleetScreen(TriageScreen):
         """Take the newest picture; without one say what is waited for."""
         app = self.triage
         picture = app.picture
-        self.query_one("#status").refresh(layout=True)
+        self.query_one("#status", Banner).renew()
         groups, nodes = self.query_one("#groups", Table), self.query_one("#nodes", Table)
         if picture is None:
             groups.empty = nodes.empty = app.failed or app.waiting()
@@ -94,9 +94,8 @@ class FleetScreen(TriageScreen):
             groups.empty = "none: no node shows a fault" if known else "none in what could be read"
             nodes.empty = "none"
             groups.put(Groups(picture, app.now))
-            placed = any(row.rack for row in picture.nodes)
-            nodes.put(Nodes(picture, app.now), [c for c in NODES if placed or c.name != "rack"])
-            self.query_one("#map").refresh(layout=True)
+            nodes.put(Nodes(picture, app.now), [c for c in NODES if picture.counts.placed or c.name != "rack"])
+            self.query_one("#map", Banner).renew()
             self._sentences()
         groups.refresh()
         nodes.refresh()
@@ -174,7 +173,7 @@ class FleetScreen(TriageScreen):
         return found if found is not None and found[0] == table.key else None
 
     def _preview(self) -> None:
-        self.query_one("#answer").refresh(layout=True)
+        self.query_one("#answer", Banner).renew()
         page, on = self.query_one("#preview", Page), self._on()
         if self.size.width < WIDE or self._picture is None or on is None:
             page.put(lambda width, height: [])
@@ -201,7 +200,7 @@ class FleetScreen(TriageScreen):
     def on_lines_moved(self, event: Lines.Moved) -> None:
         """Show what the cursor is on."""
         if event.lines.id in ("groups", "nodes"):
-            self._preview()
+            self.call_after_refresh(self._preview)  # the cursor first
 
     def on_descendant_focus(self) -> None:
         """The other list has the cursor now."""

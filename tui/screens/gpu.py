@@ -1,4 +1,4 @@
-"""One GPU: every reading beside its peers and its limit, what stands apart first, and the incidents on it."""
+"""One GPU: every reading beside its own past, its peers, the fleet and its limit, and the incidents on it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from triage.history.counters import LEVEL, kind
+from probes.model import Reading
 from tui.facts import WORDS
 from tui.fleet.picture import Spread
-from tui.gpus import Check, GpuFacts, checks, gpus_of, number_of, peers_of, range_words, value_words
+from tui.gpus import APART, Check, GpuFacts, checks, gpus_of, number_of, peers_of, range_words, value_words
+from tui.plot import HOUR, SCALE, columns, line, plot
 from tui.screens.base import TriageScreen
 from tui.screens.node import INCIDENTS, incident_row
-from tui.text import Line, Span, age, heading, wrap
-from tui.trend import Point, remembered, spark
+from tui.text import Line, Span, age, clean, heading, width_of
+from tui.trend import WEEK, Course, Lay, remembered, spark
 from tui.widgets.banner import Banner
 from tui.widgets.lines import Lines
 from tui.widgets.rows import Row
@@ -24,21 +25,26 @@ from tui.widgets.table import Column, Table
 ROOMY = 110
 LEAST = 2
 """Points from which there is something to draw."""
+HEIGHTS = ((45, 10), (30, 6), (0, 3))
+"""From so many lines of the screen on, the lines of a plot."""
 _NARROW = (
-    Column("check", "READING", 22),
-    Column("now", "NOW", 16, True),
-    Column("peers", "PEERS", 16, True),
-    Column("limit", "LIMIT", 9, True, 200),
+    Column("check", "READING", 15),
+    Column("now", "NOW", 9, True),
+    Column("past", "7 DAYS", 13, True),
+    Column("fleet", "FLEET 90%", 13, True),
+    Column("peers", "PEERS", 11, True),
+    Column("limit", "LIMIT", 8, True),
     Column("note", "WHY", 0),
 )
 CHECKS = (
-    Column("check", "READING", 32),
-    Column("now", "NOW", 24, True),
-    Column("peers", "PEERS", 24, True),
+    Column("check", "READING", 26),
+    Column("now", "NOW", 18, True),
+    Column("past", "ITS 7 DAYS", 14, True),
+    Column("course", "HOW IT WENT", 28, False, 170),
+    Column("peers", "PEERS", 14, True),
+    Column("fleet", "FLEET, 90 %", 14, True),
     Column("limit", "LIMIT", 9, True),
-    Column("past", "ITS 7 DAYS", 16, True, 150),
-    Column("fleet", "FLEET, 90 %", 20, True, 150),
-    Column("note", "BESIDE ITS PEERS, OR WHY UNKNOWN", 0),
+    Column("note", "WHY IT STANDS OUT, OR IS UNKNOWN", 0),
 )
 
 
@@ -55,7 +61,8 @@ class GpuScreen(TriageScreen):
         super().__init__()
         self.key = key
         self.own: GpuFacts | None = None
-        self._past: tuple[tuple[str, float | None], dict[str, list[Point]]] = (("", None), {})
+        self._asked: tuple[str, float | None] = ("", None)
+        self._past: dict[str, Course] = {}
 
     @property
     def crumb(self) -> str:  # type: ignore[override]
@@ -92,14 +99,15 @@ class GpuScreen(TriageScreen):
         unknown = sum(not check.known for check in found)
         notes = [f"{apart} apart from {peers} peers"] * bool(peers and found) + [f"{unknown} not known"] * bool(unknown)
         table.note = ", ".join(notes)
-        past, fleet = self._remembered(own), self.triage.spreads(own.gpu.name)
-        without = {name for name, known in (("past", past), ("fleet", fleet)) if not known}
-        columns = [each for each in CHECKS if each.name not in without] if self.size.width >= ROOMY else _NARROW
-        table.put(
-            [_row(check, own, columns, _past(check, own, past), _fleet(check, own, fleet)) for check in found], columns
-        )
+        self._remember(own)
+        fleet = self.triage.spreads(own.gpu.name)
+        roomy = self.size.width >= ROOMY
+        without = {"past", "course"} if not self._past else set() if roomy else {"fleet"}
+        without |= set() if fleet else {"fleet"}
+        columns = [each for each in (CHECKS if roomy else _NARROW) if each.name not in without]
+        table.put([self._row(check, own, columns, fleet) for check in found], columns)
         self.query_one("#headline").refresh()
-        self.query_one("#course").refresh(layout=True)
+        self.query_one("#course", Banner).renew()
 
     def _headline(self, width: int, height: int) -> list[Line]:
         own = self.own
@@ -108,49 +116,79 @@ class GpuScreen(TriageScreen):
         gpu = own.gpu
         state = (own.told or WORDS[own.state]).upper() if own.state != "unknown" else "?"
         state = "ok" if own.state == "ok" else state
-        known: list[Span] = [(own.state, f" {state}"), ("strong", f"  {gpu.name or 'GPU of unknown name'}  ")]
+        lines: list[list[Span]] = [
+            [(own.state, f" {state}"), ("strong", f"  {clean(gpu.name or 'GPU of unknown name', self.look)}")]
+        ]
         for name, value in (("index", gpu.index), ("bus", gpu.pci), ("serial", gpu.serial), ("uuid", gpu.uuid)):
-            known += [("faint", f"  {name} "), ("", "?" if value is None else str(value))]
-        return wrap(known, width, self.look, 1, most=2)
+            named: list[Span] = [("faint", f"  {name} "), ("", clean("?" if value is None else str(value), self.look))]
+            if width_of(lines[-1]) + width_of(named) > width and len(lines) == 1:
+                lines.append([])
+            lines[-1] += named
+        return [tuple(line) for line in lines]
 
     def _course(self, width: int, height: int) -> list[Line]:
         """How the reading under the cursor went: by the history where it is kept, else in the sweeps seen here."""
         own, name = self.own, self.query_one("#checks", Table).key
         if own is None or name is None:
             return []
-        points, counts = self._remembered(own).get(name, []), kind(name) not in (LEVEL, None)
-        what = "of it in 7 days, by the history"
-        if len(points) < LEAST:
-            points, counts = self.triage.trend.of(own.gpu.key, name), False
-            what = f"{len(points)} sweeps in {age(points[-1][0] - points[0][0])}" if points else ""
-        title = f"course of {name.removeprefix('gpu.')}"
-        known = [value for _, value in points if value is not None]
-        if len(points) < LEAST or not known:
-            why = "read once here; more sweeps will show how it goes" if self.triage.is_live else "read once"
-            return [heading(title, why, width, self.look)] if number_of(own.readings[name]) is not None else []
         reading = own.readings[name]
-        low, high = (value_words(reading._replace(value=value)) for value in (min(known), max(known)))
-        span = f"{'+' if counts else ''}{low}" if low == high else f"{low} to {high}"
-        unknown = "; ? was not known" if len(known) < len(points) else ""
-        note = f"{'increase ' if counts else ''}{what}; {span}{unknown}"
-        line = spark(points, width - 4, self.look)
-        return [heading(title, note, width, self.look), (("", f"   {line}"),)]
+        if number_of(reading) is None and name not in self._past:
+            return []
+        title = f"course of {name.removeprefix('gpu.')}"
+        went, seen = self._went(own, name), self.triage.trend.of(own.gpu.key, name)
+        if went is None or len(went.lays) < LEAST:
+            known = [value for _, value in seen if value is not None]
+            if len(seen) < LEAST or not known:
+                why = "read once here; more sweeps will show how it goes" if self.triage.is_live else "read once"
+                return [heading(title, why, width, self.look)]
+            note = (
+                f"{len(seen)} sweeps in {age(seen[-1][0] - seen[0][0])}; {range_words(min(known), max(known), reading)}"
+            )
+            note += "; ? was not known" if len(known) < len(seen) else ""
+            return [heading(title, note, width, self.look), (("", f"   {spark(seen, width - 4, self.look)}"),)]
+        start, end = went.lays[0].at, self.triage.now()
+        cells = columns(went, start, end, width - SCALE - 3)
+        lines = next(lines for least, lines in HEIGHTS if self.size.height >= least)
+        drawn = plot(cells, lines, (start, end), lambda value: value_words(like(reading, value)), self.look)
+        note = f"{age(end - start + HOUR)} by the history; {_past(name, reading, self._past[name])[1]}"
+        return [heading(title, note, width, self.look), *drawn]
 
-    def _remembered(self, own: GpuFacts) -> dict[str, list[Point]]:
-        people = self.triage.people
-        if people is None or not self.triage.is_live:
-            return {}
-        gpu = own.gpu
+    def _went(self, own: GpuFacts, name: str) -> Course | None:
+        """How a reading went by the history, and in the sweeps seen here since."""
+        went = self._past.get(name)
+        if went is None or went.counts:
+            return went
+        last = went.lays[-1].at
+        since = [(at, v) for at, v in self.triage.trend.of(own.gpu.key, name) if v is not None and at > last]
+        return went._replace(lays=(*went.lays, *(Lay(at, at, v, v, v) for at, v in since)))
+
+    def _remember(self, own: GpuFacts) -> None:
+        """Have a thread ask the history for the past of this GPU, once for each sweep."""
+        people, gpu = self.triage.people, own.gpu
         subject = gpu.uuid or (f"serial:{gpu.serial}" if gpu.serial else gpu.pci) or ""
         asked = subject, None if self.triage.snapshot is None else self.triage.snapshot.at
-        if self._past[0] != asked:
-            self._past = asked, remembered(people.directory, subject, self.triage.now())
-        return self._past[1]
+        if people is None or not self.triage.is_live or asked == self._asked:
+            return
+        if subject != self._asked[0]:
+            self._past = {}
+        self._asked = asked
+        directory, now = people.directory, self.triage.now()
+
+        def ask() -> None:
+            past = remembered(directory, subject, now)
+            self.app.call_from_thread(self._know, asked, past)
+
+        self.run_worker(ask, thread=True, exclusive=True, group="past")
+
+    def _know(self, asked: tuple[str, float | None], past: dict[str, Course]) -> None:
+        if asked == self._asked and past != self._past:
+            self._past = past
+            self.show()
 
     def on_lines_moved(self, event: Lines.Moved) -> None:
         """Show how the reading under the cursor went."""
         if event.lines.id == "checks":
-            self.query_one("#course").refresh(layout=True)
+            self.query_one("#course", Banner).renew()
 
     def on_lines_chosen(self, event: Lines.Chosen) -> None:
         """Open the incident under the cursor."""
@@ -167,6 +205,34 @@ class GpuScreen(TriageScreen):
             self.show()
             self.tick()
 
+    def _row(self, check: Check, own: GpuFacts, shown: Sequence[Column], fleet: Mapping[str, Spread]) -> Row:
+        reading, went = own.readings[check.name], self._past.get(check.name)
+        number = number_of(reading)
+        note = check.note or _beside_past(number, went)
+        style = "warning" if check.apart and check.known else ""
+        drawn = ""
+        if went is not None and any(column.name == "course" for column in shown):
+            width = next(column.width for column in shown if column.name == "course")
+            end = self.triage.now()
+            still = went.counts and not any(lay.most for lay in went.lays)
+            drawn = "" if still else line(columns(went, end - WEEK, end, width), self.look)
+        cells: dict[str, Span] = {
+            "check": ("strong" if check.apart else "", check.name.removeprefix("gpu.")),
+            "now": (style if check.known else "unknown", check.now),
+            "past": _past(check.name, reading, went),
+            "course": ("", drawn),
+            "peers": ("", check.peers),
+            "fleet": _fleet(check.name, reading, fleet),
+            "limit": ("", check.limit),
+            "note": (style or ("strong" if check.known else "faint"), note),
+        }
+        fields = {name: text for name, (_, text) in cells.items()} | {"check": check.name}
+        return Row(
+            check.name,
+            tuple(cells[column.name] for column in shown),
+            fields | ({} if number is None else {"now": number}),
+        )
+
     def copied(self) -> str | None:
         """Return the reading under the cursor."""
         table = self.query_one("#checks", Table)
@@ -180,44 +246,35 @@ class GpuScreen(TriageScreen):
         return "".join("\t".join(text for _, text in row.cells) + "\n" for row in rows)
 
 
-def _past(check: Check, own: GpuFacts, known: Mapping[str, Sequence[Point]]) -> Span:
+def like(reading: Reading, value: float) -> Reading:
+    """Return another value of the same reading."""
+    return reading._replace(value=int(value) if isinstance(reading.value, int) else value)
+
+
+def _past(name: str, reading: Reading, went: Course | None) -> Span:
     """How a reading went in seven days: by how much it grew if it counts, else between what it lay."""
-    points = [value for _, value in known.get(check.name, ()) if value is not None]
-    if not points:
+    if went is None:
         return "faint", "-"
-    if kind(check.name) not in (LEVEL, None):
-        return "strong" if sum(points) else "", f"+{sum(points):g}"
-    return "", range_words(min(points), max(points), own.readings[check.name])
+    if went.counts:
+        rose = sum(lay.most for lay in went.lays)
+        return "strong" if rose else "", f"+{rose:g}"
+    return "", range_words(*went.usual, reading)
 
 
-def _fleet(check: Check, own: GpuFacts, known: Mapping[str, Spread]) -> Span:
+def _beside_past(mine: float | None, went: Course | None) -> str:
+    """Say whether a level lies outside of all that it was in seven days."""
+    if mine is None or went is None or went.counts or len(went.lays) < LEAST:
+        return ""
+    low, high = went.usual
+    if mine > high + APART * abs(high):
+        return "above its 7 days"
+    return "below its 7 days" if mine < low - APART * abs(low) else ""
+
+
+def _fleet(name: str, reading: Reading, known: Mapping[str, Spread]) -> Span:
     """Between what the middle nine tenths of the fleet's GPUs of this model lie."""
-    spread, mine = known.get(check.name), number_of(own.readings[check.name])
+    spread, mine = known.get(name), number_of(reading)
     if spread is None:
         return "faint", "-"
     outside = mine is not None and not spread.low <= mine <= spread.high
-    return "strong" if outside else "", range_words(spread.low, spread.high, own.readings[check.name])
-
-
-def _row(check: Check, own: GpuFacts, columns: Sequence[Column], past: Span, fleet: Span) -> Row:
-    style = "warning" if check.apart and check.known else ""
-    cells: Mapping[str, Span] = {
-        "check": ("strong" if check.apart else "", check.name.removeprefix("gpu.")),
-        "now": (style if check.known else "unknown", check.now),
-        "peers": ("", check.peers),
-        "limit": ("", check.limit),
-        "past": past,
-        "fleet": fleet,
-        "note": (style if check.known else "faint", check.note),
-    }
-    number = number_of(own.readings.get(check.name))
-    fields = {
-        "check": check.name,
-        "now": check.now if number is None else number,
-        "peers": check.peers,
-        "limit": check.limit,
-        "past": past[1],
-        "fleet": fleet[1],
-        "note": check.note,
-    }
-    return Row(check.name, tuple(cells[column.name] for column in columns), fields)
+    return "strong" if outside else "", range_words(spread.low, spread.high, reading)

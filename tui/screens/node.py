@@ -106,7 +106,7 @@ class NodeScreen(TriageScreen):
         """Put the facts into the tables."""
         app = self.triage
         facts, now = app.facts, app.now()
-        self.query_one("#status").refresh(layout=True)
+        self.query_one("#status", Banner).renew()
         incidents = self.query_one("#incidents", Table)
         gpus = self.query_one("#gpus", Table)
         if facts is None:
@@ -151,7 +151,7 @@ class NodeScreen(TriageScreen):
         return [tuple(judged), tuple(todo)]
 
     def _preview(self) -> None:
-        self.query_one("#answer").refresh(layout=True)
+        self.query_one("#answer", Banner).renew()
         incident = self._current()
         page = self.query_one("#preview", Page)
         if incident is None:

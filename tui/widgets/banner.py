@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.style import Style
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.text import Line, strip
+from tui.text import Line, strip, whole
 
 if TYPE_CHECKING:
     from tui.app import TriageApp
@@ -36,9 +37,18 @@ class Banner(Widget):
         assert isinstance(app, TriageApp)
         return app
 
+    def renew(self) -> None:
+        """Say anew what there is to say; the screen is laid out anew only where that takes other lines than before."""
+        if self.display:
+            self.refresh(layout=len(self._draw(self.size.width, self.size.height)) != self.size.height)
+
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
         """Return how many lines there are to say."""
         return len(self._draw(width, 0))
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Return lines of the widget."""
+        return whole(super().render_lines(crop))
 
     def render_line(self, y: int) -> Strip:
         """Return one line."""

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.look import Look
-from tui.text import Line, strip
+from tui.text import Line, strip, whole
 
 if TYPE_CHECKING:
     from tui.app import TriageApp
@@ -63,6 +64,7 @@ class Lines(Widget, can_focus=True):
         super().__init__(id=id)
         self.cursor = 0
         self.top = 0
+        self._above: list[Line] = []
 
     @property
     def triage(self) -> TriageApp:
@@ -100,10 +102,14 @@ class Lines(Widget, can_focus=True):
         """How many lines fit below the heading."""
         return max(1, self.size.height - len(self.heading(self.size.width)))
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Return lines of the widget; what stands above them is made once for all."""
+        self._above = self.heading(self.size.width)
+        return whole(super().render_lines(crop))
+
     def render_line(self, y: int) -> Strip:
         """Return one line of the widget."""
-        width = self.size.width
-        heading = self.heading(width)
+        width, heading = self.size.width, self._above
         if y < len(heading):
             return strip(heading[y], width, self.look)
         index = self.top + y - len(heading)
@@ -118,12 +124,16 @@ class Lines(Widget, can_focus=True):
 
     def go(self, index: int) -> None:
         """Put the cursor on a line and bring it into view."""
-        before = self.cursor
+        before, top = self.cursor, self.top
         self.cursor = max(0, min(index, self.total - 1))
         self.keep()
-        self.refresh()
+        self.redraw(before, top)
         if self.cursor != before:
             self.post_message(self.Moved(self))
+
+    def redraw(self, cursor: int, top: int) -> None:
+        """Draw what has changed since the cursor and the window stood there."""
+        self.refresh()
 
     def keep(self) -> None:
         """Bring the cursor into view, moving the window as little as possible."""

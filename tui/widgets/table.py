@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from textual.binding import Binding, BindingType
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.worker import get_current_worker
@@ -173,6 +174,14 @@ class Table(Lines):
         cells = self.rows[index].cells
         base = "cursor" if mark == "cursor" else ""
         return strip(self._line(cells, width, self.look, sign), width, self.look, base)
+
+    def redraw(self, cursor: int, top: int) -> None:
+        """Draw the two rows between which the cursor went, and the heading that says where it is."""
+        if self.top != top:
+            self.refresh()
+            return
+        places = (0, *(2 + row - top for row in (cursor, self.cursor)))
+        self.refresh(*(Region(0, y, self.size.width, 1) for y in places if 0 <= y < self.size.height))
 
     def _shown(self, width: int) -> list[Column]:
         return [column for column in self.columns if width >= column.least]
