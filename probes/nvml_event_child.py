@@ -70,8 +70,9 @@ def listen(line: Line) -> None:
         line.say("fatal", NOT_SUPPORTED, "no GPU offers events")
         return
     line.say("ready")
-    while True:
-        _wait(nvml, line, waiting, kinds, owners)
+    while _wait(nvml, line, waiting, kinds, owners):
+        pass
+    line.say("fatal", NOT_SUPPORTED, "the library cannot wait for events")
 
 
 def _register(nvml: Bindings, line: Line, gpu: int, waiting: object, kinds: Mapping[int, str]) -> object:
@@ -99,19 +100,21 @@ def _register(nvml: Bindings, line: Line, gpu: int, waiting: object, kinds: Mapp
     return handle
 
 
-def _wait(nvml: Bindings, line: Line, waiting: object, kinds: Mapping[int, str], owners: Mapping[int, int]) -> None:
+def _wait(nvml: Bindings, line: Line, waiting: object, kinds: Mapping[int, str], owners: Mapping[int, int]) -> bool:
+    """Tell what happened in one wait; false if there is no waiting here."""
     event: Any = nvml.ask(line, None, Call((("nvmlEventSetWait_v2", ""),), (), (TICK,)), (waiting,))
     if isinstance(event, Missing):
-        if event.reason != "error:TIMEOUT":
+        if event.reason not in ("error:TIMEOUT", NOT_SUPPORTED):
             line.say("failed", event.reason)
             line.flush()
             time.sleep(_PAUSE)
-        return
+        return event.reason != NOT_SUPPORTED
     gpu: Optional[int] = owners.get(_address(nvml.module, event.device))
     kind = kinds.get(event.eventType, f"unknown-{event.eventType}")
     instance = (event.gpuInstanceId, event.computeInstanceId)
     mig = None if _NO_INSTANCE in instance else instance
     line.say("event", gpu, kind, int(event.eventData), time.time(), mig)
+    return True
 
 
 def _address(module: Any, handle: Any) -> int:

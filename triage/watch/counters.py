@@ -150,7 +150,7 @@ def brought_up(last: Swept, told: Sequence[Reading], sources: Sequence[Source], 
         entity = NODE
         if reading.entity.kind == "gpu":
             known = by_index.get(reading.entity.index)
-            if known is None or (known.uuid, known.pci) != (reading.entity.uuid, reading.entity.pci):
+            if known is None or (known.uuid, known.pci) != (reading.entity.uuid, node.placed(reading.entity).pci):
                 return None
             entity = known
         newer[entity, reading.name] = reading._replace(entity=entity)
