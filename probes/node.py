@@ -10,10 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from probes import around, host, kernel_log, nvml
 from probes.model import NO_PERMISSION, Entity, LogRecord, Missing, Reading, Source, Value
+from probes.named import NamedTuple
 from probes.pci import without_address
 
 _LOG_SHARE = 0.5  # of the deadline; reading the journal of a long boot takes seconds

@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from probes import bounded
 from probes.model import NODE, NOT_SUPPORTED, TIMED_OUT, Entity, Missing, Reading, Source, Value
+from probes.named import NamedTuple
 from probes.nvml_failures import FAULTS, OPENING, Failures
 from probes.nvml_node import CPER, CPER_CALL, NODE_CALLS
 from probes.nvml_owed import BRIEF_OWED, BRIEFLY, OWED
@@ -35,6 +36,7 @@ _BLAME_FROM = 0.5  # with less time left than this nobody is called unresponsive
 _MAX_LINE = 1 << 20
 _CHILD = "probes.nvml_child"
 _GATHER = 0.004
+_decoded = json.JSONDecoder().raw_decode
 _RESPONSIVE = "gpu.responsive"
 NOT_REACHED = "error:not-reached"  # time was up, or NVML gone, before this GPU's turn came; it is not accused
 
@@ -83,13 +85,14 @@ class _Heard:
         if line.startswith(b"?"):  # half of them
             self._asked = line
             return True
-        kind, *words = json.loads(line)
+        (kind, *words), _ = _decoded(line.decode())  # `loads` looks for an encoding and for blanks besides
         if kind == "read":
             index, at, readings = words
             values = self.node if index is None else self.gpu(index).values
-            for key, told, *named in readings:
+            for reading in readings:
+                told = reading[1]
                 value = _UNKNOWN if told is None else Missing(str(told["missing"])) if isinstance(told, dict) else told
-                name, unit = (key, *named) if named else OWED[key]
+                name, unit = OWED[reading[0]] if len(reading) == 2 else (reading[0], reading[2])
                 values[name] = (value, unit, at)
         elif kind == "gpu":
             index, pci, uuid, serial, name = words
@@ -322,9 +325,9 @@ def _ask(
     return ending
 
 
-def _listen(process: bounded.Process, heard: _Heard, until: float, hung: Container[object]) -> _Ending:
+def _listen(process: bounded.Process, heard: _Heard, until: float, hung: Collection[object]) -> _Ending:
     listener, rest, errors = bounded.Listener(process), b"", b""
-    call_until = _call_until(heard.asking, until, hung)
+    call_until = _call_until(heard, until, hung)
     while True:
         chunk = listener.wait(min(call_until, until))
         if chunk.output and not chunk.ended:
@@ -340,7 +343,7 @@ def _listen(process: bounded.Process, heard: _Heard, until: float, hung: Contain
         if heard.ended or heard.fatal is not None:
             return _Ending(None)
         if opened:
-            call_until = _call_until(heard.asking, until, hung)
+            call_until = _call_until(heard, until, hung)
         if len(rest) > _MAX_LINE:
             return _Ending("error:garbled", True)
         if chunk.ended:
@@ -349,15 +352,22 @@ def _listen(process: bounded.Process, heard: _Heard, until: float, hung: Contain
             return _Ending(TIMED_OUT, chunk.timed_out and call_until < until)
 
 
-def _call_until(asking: tuple[Optional[int], str], until: float, hung: Container[object]) -> float:
-    """When a call that begins now has hung: half the time that is left, so that there is time for the others."""
+def _call_until(heard: _Heard, until: float, hung: Collection[object]) -> float:
+    """When a call that begins now has hung: half the time that is left, so that there is time for the others.
+
+    Once one has hung, each GPU that is left gets its share.
+    """
     now = time.monotonic()
     left = until - now
     if left < _BLAME_FROM:
         return until
-    index, function = asking
+    index, function = heard.asking
     budget = OPEN_BUDGET if function in _SLOW_CALLS else CALL_BUDGET
-    return now + min(AGAIN_BUDGET if function in hung or index in hung else budget, budget, left / 2)
+    if function in hung or index in hung:
+        budget = min(budget, AGAIN_BUDGET)
+    elif hung:
+        budget = min(budget, max(AGAIN_BUDGET, left / ((heard.count or 0) - len(heard.done) + 1)))
+    return now + min(budget, left / 2)
 
 
 def _status(process: bounded.Process, until: float) -> str:

@@ -231,14 +231,16 @@ def _formed(nvml: Bindings, form: str, number: int) -> Answer:
 
 def field_value(nvml: Bindings, value: Any) -> object:
     """The raw value of a field, or why there is none."""
-    if value.nvmlReturn:
+    of = nvml.module.Structure.__getattribute__  # that of the bindings looks for text, which takes as long as all this
+    code, kind = of(value, "nvmlReturn"), of(value, "valueType")
+    if code:
         # a field that the bindings know and the driver does not
-        unknown = nvml.name_of(value.nvmlReturn) == "INVALID_ARGUMENT"
-        return Missing(NOT_SUPPORTED) if unknown else nvml.refusal(value.nvmlReturn)
-    if not (value.timestamp or value.latencyUsec or value.valueType or value.value.ullVal):
+        return _UNKNOWN if nvml.name_of(code) == "INVALID_ARGUMENT" else nvml.refusal(code)
+    told = of(value, "value")
+    if not (kind or of(value, "timestamp") or of(value, "latencyUsec") or told.ullVal):
         return _UNKNOWN  # as the bindings made it: the library passed over it, and that is no zero
-    member = _VALUE_TYPES.get(value.valueType)
-    return GARBAGE if member is None else getattr(value.value, member)
+    member = _VALUE_TYPES.get(kind)
+    return GARBAGE if member is None else getattr(told, member)
 
 
 def together(whole: str, values: Sequence[Answer]) -> Answer:

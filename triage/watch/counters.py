@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from probes import node, nvml
 from probes.model import NODE, Entity, Reading, Source
+from probes.named import NamedTuple
 
 DEADLINE = 15.0
 """Seconds that one reading of everything may take; what does not answer by then is unknown."""
