@@ -2,7 +2,7 @@
 
 One call that fails must not hide what the others would say.  So a GPU is asked
 again, once all others were, without the call that failed; not if it cannot be
-opened, hung twice, or left a process behind that nobody can kill.
+opened, hung too often, or left a process behind that nobody can kill.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Optional
 from probes.model import TIMED_OUT
 
 OPENING = "nvmlDeviceGetHandleByIndex"
-MOST = 8
-"""Calls that may end the child on one GPU before no more is asked of it."""
+MOST, MOST_HUNG, MOST_KILLED = 8, 3, 2
+"""Calls of one GPU that may crash, hang, or end with a child that somebody killed, before no more is asked of it."""
 # What a call may do that is told as a fault of its GPU; a child that an operator or the kernel killed tells nothing.
 FAULTS = (TIMED_OUT, *(f"error:{name}" for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE")))
 
@@ -38,8 +38,8 @@ class Failures:
             self.left_out.append(f"{index}:{function}:{why}")
             if known not in FAULTS:
                 self.first[index] = why
-        hung_again = why == TIMED_OUT and index in self.hung
-        if stays or hung_again or function == OPENING or times >= (MOST if why in FAULTS else 2):
+        most = MOST_HUNG if why == TIMED_OUT else MOST if why in FAULTS else MOST_KILLED
+        if stays or function == OPENING or times >= most:
             self._hopeless.add(index)
         if why == TIMED_OUT:
             self.hung |= {index, function}
