@@ -66,6 +66,16 @@ def test_a_gpu_that_offers_no_events_is_said_to(scenario: MakeScenario, fake_nvm
     assert "GPU 0: not-supported" in str(events.source.reason)
 
 
+def test_a_gpu_that_is_lost_is_said_to_tell_nothing(scenario: MakeScenario, fake_nvml: Path) -> None:
+    """Though the library remembers its name and registers for its events."""
+    made = scenario(2)
+    made.gpu(1).on("nvmlDeviceGetMemoryInfo", "GPU_IS_LOST")
+    with listening(made, fake_nvml) as events:
+        ready(events)
+
+        assert [None, "lost"] == [why for _, _, why in events.told.values()]
+
+
 def test_a_library_that_is_not_there_is_said_to(tmp_path: Path) -> None:
     with Events(library_env={"LD_LIBRARY_PATH": str(tmp_path)}) as events:
         events.wait(20.0)
