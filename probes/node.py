@@ -163,7 +163,7 @@ def _merged(told: list[Reading], gpus: list[Entity], readings: list[Reading], so
     if len(nameless) == 1 and len(unlisted) == 1:
         # NVML could not open one GPU, and the bus has one that NVML did not name: it is that one.
         names[nameless[0]] = nameless[0]._replace(pci=unlisted[0].pci)
-    else:
+    elif len(gpus) > 1:  # what a lone one says is told of whichever GPU the log names
         names.update((gpu, placed(gpu)) for gpu in nameless)
     full: dict[Optional[str], Entity] = {
         gpu.pci: gpu for gpu in (names.get(gpu, gpu) for gpu in gpus) if gpu.pci is not None

@@ -150,7 +150,8 @@ def brought_up(last: Swept, told: Sequence[Reading], sources: Sequence[Source], 
         entity = NODE
         if reading.entity.kind == "gpu":
             known = by_index.get(reading.entity.index)
-            if known is None or (known.uuid, known.pci) != (reading.entity.uuid, node.placed(reading.entity).pci):
+            now = reading.entity
+            if known is None or known.uuid != now.uuid or known.pci not in (now.pci, node.placed(now).pci):
                 return None
             entity = known
         newer[entity, reading.name] = reading._replace(entity=entity)
