@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from probes import bounded
+from probes.named import NamedTuple
 
 READABLE, PARTLY, UNREADABLE, ABSENT = "readable", "partly", "unreadable", "absent"
 _LISTED = 6  # names told of a list

@@ -11,10 +11,11 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, Optional
 
 from probes import bounded
 from probes.model import LogRecord, Reading, Source
+from probes.named import NamedTuple
 
 DIAG_PLACE, DIAG_KEPT = "GPU_TRIAGE_DCGM_DIAG", "var/lib/gpu-triage/dcgm-diag.json"
 """Where a result of DCGM's diagnostic is looked for: the file that the variable names, else this one below the root."""

@@ -15,10 +15,11 @@ import time
 from calendar import timegm
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from probes import bounded
 from probes.model import NODE, NOT_INSTALLED, LogRecord, Missing, Reading, Source, Value
+from probes.named import NamedTuple
 
 ENTRIES = 100
 """The newest so many entries are read; each takes some 10 ms over KCS."""

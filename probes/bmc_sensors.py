@@ -13,10 +13,11 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from probes import bmc
 from probes.model import NODE, Reading, Source
+from probes.named import NamedTuple
 
 ORIGIN = "ipmitool sdr elist"
 MOST = 1024

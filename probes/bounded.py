@@ -12,7 +12,9 @@ import select
 import signal
 import time
 from collections.abc import Callable, Generator, Sequence
-from typing import IO, TYPE_CHECKING, NamedTuple, NoReturn, Optional, Union
+from typing import IO, TYPE_CHECKING, NoReturn, Optional, Union
+
+from probes.named import NamedTuple
 
 if TYPE_CHECKING:
     import subprocess

@@ -9,10 +9,11 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
-from typing import Any, BinaryIO, NamedTuple, Optional
+from typing import Any, BinaryIO, Optional
 
 from probes import tar
 from probes.model import Entity, LogRecord, Missing, Reading, Source
+from probes.named import NamedTuple
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"

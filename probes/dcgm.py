@@ -14,10 +14,11 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 from probes import bounded, dcgm_diag
 from probes.model import NODE, Entity, LogRecord, Missing, Reading, Source, Value
+from probes.named import NamedTuple
 from probes.pci import normal_address
 
 DAEMON = "nv-hostengine"

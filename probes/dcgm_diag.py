@@ -14,10 +14,11 @@ import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Optional, Union
 
 from probes.around import DIAG_KEPT, DIAG_PLACE
 from probes.model import NODE, Entity, LogRecord, Reading, Source
+from probes.named import NamedTuple
 
 IDENTIFIER = "dcgm"
 """What the records say wrote them."""

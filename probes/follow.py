@@ -13,11 +13,12 @@ import os
 import re
 import time
 from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from probes import bounded
 from probes.kernel_log import KMSG, boot_id, boot_time
 from probes.model import LogRecord, Source
+from probes.named import NamedTuple
 from probes.records_journal import parse_kmsg
 
 MOST = 2000

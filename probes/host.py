@@ -171,7 +171,7 @@ def _driver(root: Path, _until: float) -> Iterator[Found]:
         yield Found(NODE, f"module.{module}", loaded if folder.is_dir() else "absent", "text")
     yield Found(NODE, "driver.module-version", text(root / "sys/module/nvidia/version"), "text")
     yield Found(NODE, "driver.flavour", _flavour(root), "text")
-    devices = [name for name in names(root / "dev") if re.fullmatch(r"nvidia[0-9]+", name)]
+    devices = [name for name in names(root / "dev") if name[:6] == "nvidia" and name[6:].isdecimal()]
     yield Found(NODE, "driver.devices", len(devices), "count")
     for name in ("nvidiactl", "nvidia-uvm"):
         yield Found(NODE, f"driver.device.{name}", (root / "dev" / name).exists(), "flag")

@@ -12,10 +12,11 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
 
 from probes import aside
 from probes.model import NODE, NOT_SUPPORTED, TIMED_OUT, Entity, Missing, Reading, Source, Value
+from probes.named import NamedTuple
 
 MAX_CARDS = 64
 MAX_PORTS = 16

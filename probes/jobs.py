@@ -13,10 +13,11 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from probes import aside
 from probes.model import NO_PERMISSION, NODE, TIMED_OUT, Entity, Missing, Reading, Source, Value
+from probes.named import NamedTuple
 
 MAX_PROCESSES = 64
 """Processes on GPUs that are told of."""

@@ -117,20 +117,22 @@ def _source(origin: str, log: _Kept, refused: list[str]) -> Source:
 def _read_kmsg(log: _Kept, until: float, path: str) -> str:
     from probes.records_journal import parse_kmsg
 
-    zero, boot = boot_time(), boot_id()
+    zero, boot, take = boot_time(), boot_id(), log.records.append
     expected: Optional[int] = None
     try:
         for raw in _raw_records(path, until, log):
             record = parse_kmsg(raw, boot_time=zero, origin=path, boot=boot)
-            log.take([record])
+            take(record)
+            log.seen += 1
             if record.monotonic is None:
                 continue  # not formed as a record: it has no sequence number
+            line = record.line
             if expected is None:
-                log.from_boot = record.line == 0
-            elif record.line > expected:
+                log.from_boot = line == 0
+            elif line > expected:
                 log.whole = False
-                log.say(f"records {expected} to {record.line - 1} of {path} were overwritten before they could be read")
-            expected = record.line + 1
+                log.say(f"records {expected} to {line - 1} of {path} were overwritten before they could be read")
+            expected = line + 1
     except OSError as failure:
         remedy = f"; {_REMEDY}" if failure.errno in (errno.EPERM, errno.EACCES) else ""
         log.say(f"{_reason(failure)} reading {path}{remedy}")

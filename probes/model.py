@@ -7,7 +7,9 @@ named tuples, because probes must start fast and pickle to a child process.
 
 # No postponed annotations here: typing would compile each of them, which is half of what this module takes to load.
 
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
+
+from probes.named import NamedTuple
 
 NOT_SUPPORTED = "not-supported"
 NO_PERMISSION = "no-permission"

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
+
+from probes.named import NamedTuple
 
 
 class Moment(NamedTuple):

@@ -10,10 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from probes import around, host, kernel_log, nvml
 from probes.model import NO_PERMISSION, Entity, LogRecord, Missing, Reading, Source, Value
+from probes.named import NamedTuple
+from probes.pci import without_address
 
 _LOG_SHARE = 0.5  # of the deadline; reading the journal of a long boot takes seconds
 _HOST_SHARE = 0.9
@@ -161,6 +163,8 @@ def _merged(told: list[Reading], gpus: list[Entity], readings: list[Reading], so
     if len(nameless) == 1 and len(unlisted) == 1:
         # NVML could not open one GPU, and the bus has one that NVML did not name: it is that one.
         names[nameless[0]] = nameless[0]._replace(pci=unlisted[0].pci)
+    elif len(gpus) > 1:  # what a lone one says is told of whichever GPU the log names
+        names.update((gpu, placed(gpu)) for gpu in nameless)
     full: dict[Optional[str], Entity] = {
         gpu.pci: gpu for gpu in (names.get(gpu, gpu) for gpu in gpus) if gpu.pci is not None
     }
@@ -184,6 +188,11 @@ def _merged(told: list[Reading], gpus: list[Entity], readings: list[Reading], so
             for entity in on_bus
         ]
     return _with_driver_version(merged)
+
+
+def placed(gpu: Entity) -> Entity:
+    """A GPU with a place of its own, though it told no address: else what it says would be the node's, or another's."""
+    return gpu if gpu.pci or gpu.index is None else gpu._replace(pci=without_address(gpu.index))
 
 
 def _with_driver_version(readings: list[Reading]) -> list[Reading]:

@@ -12,12 +12,14 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from probes import bounded
 from probes.model import NODE, NOT_SUPPORTED, TIMED_OUT, Entity, Missing, Reading, Source, Value
+from probes.named import NamedTuple
+from probes.nvml_failures import FAULTS, OPENING, Failures
 from probes.nvml_node import CPER, CPER_CALL, NODE_CALLS
 from probes.nvml_owed import BRIEF_OWED, BRIEFLY, OWED
 from probes.nvml_process import GRACE, asked, called, end, left_over, remedy, start
@@ -27,14 +29,15 @@ from probes.stuck import Stuck
 # up when it is opened, which takes seconds on a healthy node.
 CALL_BUDGET = 5.0
 OPEN_BUDGET = 12.0
-_SLOW_CALLS = ("import-pynvml", "nvmlInit", "nvmlDeviceGetHandleByIndex")
+AGAIN_BUDGET = 1.0
+"""Seconds for a call that hung before in the same sweep, or on a GPU that did: so that every GPU gets its turn."""
+_SLOW_CALLS = ("import-pynvml", "nvmlInit", OPENING)
 _BLAME_FROM = 0.5  # with less time left than this nobody is called unresponsive: time ran out
 _MAX_LINE = 1 << 20
 _CHILD = "probes.nvml_child"
 _GATHER = 0.004
+_decoded = json.JSONDecoder().raw_decode
 _RESPONSIVE = "gpu.responsive"
-# What a call may do that is told as a fault of its GPU; a child that an operator or the kernel killed tells nothing.
-_FAULTS = (TIMED_OUT, *(f"error:{name}" for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE")))
 NOT_REACHED = "error:not-reached"  # time was up, or NVML gone, before this GPU's turn came; it is not accused
 
 _UNKNOWN = Missing(NOT_SUPPORTED)
@@ -82,13 +85,14 @@ class _Heard:
         if line.startswith(b"?"):  # half of them
             self._asked = line
             return True
-        kind, *words = json.loads(line)
+        (kind, *words), _ = _decoded(line.decode())  # `loads` looks for an encoding and for blanks besides
         if kind == "read":
             index, at, readings = words
             values = self.node if index is None else self.gpu(index).values
-            for key, told, *named in readings:
+            for reading in readings:
+                told = reading[1]
                 value = _UNKNOWN if told is None else Missing(str(told["missing"])) if isinstance(told, dict) else told
-                name, unit = (key, *named) if named else OWED[key]
+                name, unit = OWED[reading[0]] if len(reading) == 2 else (reading[0], reading[2])
                 values[name] = (value, unit, at)
         elif kind == "gpu":
             index, pci, uuid, serial, name = words
@@ -135,8 +139,8 @@ def sweep(
     `probes.nvml_owed.OWED`: what it did not give is `Missing` with the reason.
     The source counts as readable only if each of them answered or is told to be
     at fault.  A GPU that did not answer has `gpu.responsive` missing, and the call that
-    hung or crashed as `nvml.<function>`.  `library_env` is added to the child's
-    environment.  `state_dir` (a directory that need not exist) remembers
+    hung or crashed as `nvml.<function>`; it is asked the rest once all others were asked.
+    `library_env` is added to the child's environment.  `state_dir` (a directory that need not exist) remembers
     children that could not be killed, so that no other joins them.  `started`
     is what `begin` returned, if it was called before.  A `brief` sweep asks only
     what shows a GPU in trouble (`BRIEF_OWED`), and no more is owed then.
@@ -147,14 +151,18 @@ def sweep(
         return _refuse(hung, began)
     heard = _Heard()
     notes: list[str] = []
-    failed: dict[int, str] = {}
+    failures = Failures()
     without: set[str] = set()  # functions of the node that are not asked again
     while True:
         heard.start()
-        skip = [*map(str, sorted(heard.done | set(failed))), *sorted(without)]
+        words = [
+            *map(str, sorted(failures.skipped(heard.count, heard.done))),
+            *sorted(without),
+            *failures.left_out,
+            *[BRIEFLY] * brief,
+        ]
         try:
             if started is None:
-                words = [*skip, *[BRIEFLY] * brief]
                 process = start(_CHILD, words, until - time.monotonic(), library_env, state_dir, notes)
             else:
                 process = started.process
@@ -162,26 +170,30 @@ def sweep(
             ending = _Ending(f"error:{failure.strerror}")
             break
         started = None
-        ending = _ask(process, heard, until, state_dir, notes)
+        ending = _ask(process, heard, until, failures, state_dir, notes)
         index, function = heard.asking
-        if ending.why is None or not ending.blame:
-            break
-        if index is None:
-            if heard.count is None or function not in _OF_NODE or function in without:
+        why = ending.why
+        if why is None:
+            if failures.over(heard.count, heard.done) or until - time.monotonic() < _BLAME_FROM:
                 break
+        elif not ending.blame:
+            break
+        elif index is not None:
+            gpu = heard.gpu(index)
+            gpu.values[f"nvml.{function}"] = (Missing(why), "text", time.time())
+            notes.append(f"{called(gpu.entity)} {_did(why)} in {function}")
+            failures.add(index, function, why, process.pid in bounded.left_behind())
+            if failures.over(heard.count, heard.done):
+                ending = _Ending(None)
+                break
+        elif heard.count is None or function not in _OF_NODE or function in without:
+            break
+        else:
             without.add(function)
             for out in _OF_NODE[function]:
-                heard.node[out.name] = (Missing(ending.why), out.unit, time.time())
-            notes.append(f"NVML {_did(ending.why)} in {function}, which was left out")
-            continue
-        failed[index] = ending.why
-        gpu = heard.gpu(index)
-        for name, unit in ((f"nvml.{function}", "text"), (_RESPONSIVE, "flag")):
-            gpu.values[name] = (Missing(ending.why), unit, time.time())
-        notes.append(f"{called(gpu.entity)} {_did(ending.why)} in {function}")
-        if heard.count is not None and len(heard.done) + len(failed) >= heard.count:
-            ending = _Ending(None)
-            break
+                heard.node[out.name] = (Missing(why), out.unit, time.time())
+            notes.append(f"NVML {_did(why)} in {function}, which was left out")
+    failed = failures.told(heard.done)
     return _conclude(heard, ending, failed, notes, began, BRIEF_OWED if brief else OWED)
 
 
@@ -233,11 +245,18 @@ def _conclude(
         readings.append(_reading(NODE, out.name, heard.node.get(out.name, (unanswered, out.unit, now))))
     if heard.count is not None:
         readings.append(Reading(NODE, "gpu.count", heard.count, "count", now))
+    for index, why in failed.items():  # however well it answered when the call was left out
+        gpu = heard.gpu(index)
+        gpu.values[_RESPONSIVE] = (Missing(why), "flag", now)
+        if gpu.values.get("gpu.state", ("ok",))[0] == "ok":
+            gpu.values["gpu.state"] = (Missing(why), "text", now)
     for index in range(heard.count or 0):
         readings += _owed(heard.gpu(index), index in heard.done, Missing(failed.get(index, NOT_REACHED)), now, owed)
     entities = [heard.gpu(index).entity for index in range(heard.count or 0)]
     unread = [index for index in range(heard.count or 0) if _unread(heard, failed, index)]
-    notes += [f"{called(heard.gpu(index).entity)} could not be opened ({why})" for index, why in _unopened(heard)]
+    notes += [
+        f"{called(heard.gpu(index).entity)} could not be opened ({why})" for index, why in _unopened(heard, failed)
+    ]
     if notes:
         reason = "; ".join([reason, *notes] if reason else notes)
     version = heard.node.get("nvml.version")
@@ -246,17 +265,18 @@ def _conclude(
     return readings, entities, [Source("nvml", origin, readable, started, now, len(readings), reason=reason)]
 
 
-def _unopened(heard: _Heard) -> list[tuple[int, str]]:
+def _unopened(heard: _Heard, failed: Mapping[int, str]) -> list[tuple[int, str]]:
     """The GPUs that NVML lists but could not open, and why; one that is lost is told by its state."""
-    states = ((index, heard.gpu(index).values.get("gpu.state", (None,))[0]) for index in sorted(heard.done))
+    opened = sorted(heard.done - set(failed))
+    states = ((index, heard.gpu(index).values.get("gpu.state", (None,))[0]) for index in opened)
     return [(index, state.reason) for index, state in states if isinstance(state, Missing)]
 
 
 def _unread(heard: _Heard, failed: Mapping[int, str], index: int) -> bool:
     """Whether so little is known of a GPU that nobody may say that it is well."""
-    if index in heard.done:
+    if index in heard.done and index not in failed:
         return isinstance(heard.gpu(index).values.get("gpu.state", (_UNKNOWN,))[0], Missing)
-    return failed.get(index) not in _FAULTS
+    return failed.get(index) not in FAULTS
 
 
 def _owed(gpu: _Gpu, done: bool, otherwise: Missing, now: float, names: Sequence[tuple[str, str]]) -> list[Reading]:
@@ -286,11 +306,18 @@ def _reading(entity: Entity, name: str, value: tuple[Value, str, float]) -> Read
     return Reading(entity, name, *value)
 
 
-def _ask(process: bounded.Process, heard: _Heard, until: float, state_dir: Optional[Path], notes: list[str]) -> _Ending:
+def _ask(
+    process: bounded.Process,
+    heard: _Heard,
+    until: float,
+    failures: Failures,
+    state_dir: Optional[Path],
+    notes: list[str],
+) -> _Ending:
     """Hear one child to its end, and see that it ends."""
     ending = _Ending("error:unanswered")
     try:
-        ending = _listen(process, heard, until)
+        ending = _listen(process, heard, until, failures.hung)
     finally:
         index, function = heard.asking
         grace = min(GRACE, max(0.05, until + GRACE - time.monotonic()))
@@ -298,9 +325,9 @@ def _ask(process: bounded.Process, heard: _Heard, until: float, state_dir: Optio
     return ending
 
 
-def _listen(process: bounded.Process, heard: _Heard, until: float) -> _Ending:
+def _listen(process: bounded.Process, heard: _Heard, until: float, hung: Collection[object]) -> _Ending:
     listener, rest, errors = bounded.Listener(process), b"", b""
-    call_until = _call_until(heard.asking[1], until)
+    call_until = _call_until(heard, until, hung)
     while True:
         chunk = listener.wait(min(call_until, until))
         if chunk.output and not chunk.ended:
@@ -316,7 +343,7 @@ def _listen(process: bounded.Process, heard: _Heard, until: float) -> _Ending:
         if heard.ended or heard.fatal is not None:
             return _Ending(None)
         if opened:
-            call_until = _call_until(heard.asking[1], until)
+            call_until = _call_until(heard, until, hung)
         if len(rest) > _MAX_LINE:
             return _Ending("error:garbled", True)
         if chunk.ended:
@@ -325,13 +352,22 @@ def _listen(process: bounded.Process, heard: _Heard, until: float) -> _Ending:
             return _Ending(TIMED_OUT, chunk.timed_out and call_until < until)
 
 
-def _call_until(function: str, until: float) -> float:
-    """When a call that begins now has hung: half the time that is left, so that there is time for the others."""
+def _call_until(heard: _Heard, until: float, hung: Collection[object]) -> float:
+    """When a call that begins now has hung: half the time that is left, so that there is time for the others.
+
+    Once one has hung, each GPU that is left gets its share.
+    """
     now = time.monotonic()
     left = until - now
     if left < _BLAME_FROM:
         return until
-    return now + min(OPEN_BUDGET if function in _SLOW_CALLS else CALL_BUDGET, left / 2)
+    index, function = heard.asking
+    budget = OPEN_BUDGET if function in _SLOW_CALLS else CALL_BUDGET
+    if function in hung or index in hung:
+        budget = min(budget, AGAIN_BUDGET)
+    elif hung:
+        budget = min(budget, max(AGAIN_BUDGET, left / ((heard.count or 0) - len(heard.done) + 1)))
+    return now + min(budget, left / 2)
 
 
 def _status(process: bounded.Process, until: float) -> str:

@@ -29,6 +29,14 @@ REASONS = {
     "GPU_IS_LOST": LOST,
 }
 _NEXT_WAY = ("FUNCTION_NOT_FOUND", "ARGUMENT_VERSION_MISMATCH", "DEPRECATED")
+# What a library may have only under a name from before 2018 (Tegra's, an old driver's, a stand-in), which takes the
+# same arguments; flags that `nvmlInit_v2` is handed besides are not looked at.
+_OLDER = {
+    "nvmlInitWithFlags": ("nvmlInit_v2", "nvmlInit"),
+    "nvmlDeviceGetCount_v2": ("nvmlDeviceGetCount",),
+    "nvmlDeviceGetHandleByIndex_v2": ("nvmlDeviceGetHandleByIndex",),
+    "nvmlDeviceGetPciInfo_v3": ("nvmlDeviceGetPciInfo_v2", "nvmlDeviceGetPciInfo"),
+}
 _VALUE_TYPES = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal", 6: "usVal"}
 Answer = Union[int, float, str, bool, Missing]
 
@@ -79,14 +87,29 @@ class Line:
 class Bindings:
     """The bindings, with errors as values."""
 
-    def __init__(self, module: ModuleType) -> None:
-        """Take the module pynvml, whichever version it is."""
+    def __init__(self, module: ModuleType, left_out: Sequence[str] = ()) -> None:
+        """Take the module pynvml, whichever version it is; what is `left_out` is `gpu:function:why` each."""
         self.module = module
+        self.left_out: dict[tuple[Optional[int], str], Missing] = {}
+        for told in left_out:
+            gpu, function, why = told.split(":", 2)
+            self.left_out[int(gpu), function] = Missing(why)
         self.error: Any = module.NVMLError
         self.names: dict[int, str] = {}
         for name in dir(module):
             if name.startswith("NVML_ERROR_") and isinstance(getattr(module, name), int):
                 self.names.setdefault(getattr(module, name), name[len("NVML_ERROR_") :])
+
+    def find_older(self) -> None:
+        """Let the bindings, which know the newest names only, find what this library has under an older one."""
+        library = getattr(self.module, "nvmlLib", None)
+        known = getattr(self.module, "_nvmlGetFunctionPointer_cache", None)
+        if library is None or not isinstance(known, dict):
+            return
+        for name, olders in _OLDER.items():
+            older = next((older for older in (name, *olders) if hasattr(library, older)), name)
+            if older != name:
+                known[name] = getattr(library, older)
 
     def name_of(self, code: int) -> str:
         """The name of an error without its prefix, or its number."""
@@ -116,11 +139,15 @@ class Bindings:
         args = self.constants(call.args)
         if args is None:
             return Missing(NOT_SUPPORTED)
-        outcome: object = Missing(NOT_SUPPORTED)
+        outcome: object = _UNKNOWN
+        spared: Optional[Missing] = None
         for function, structure in call.ways:
             ask = getattr(self.module, function, None)
             shape = getattr(self.module, structure, None) if structure else None
             if ask is None or (structure and shape is None):
+                continue
+            if (gpu, function) in self.left_out:
+                spared = self.left_out[gpu, function]
                 continue
             line.begin(gpu, function)
             filled = None if shape is None else shape()
@@ -137,7 +164,7 @@ class Bindings:
                     return outcome
             except Exception as failure:
                 return self.missing(failure)
-        return outcome
+        return spared or outcome
 
 
 def plain(text: Union[str, bytes]) -> str:
@@ -171,7 +198,7 @@ def _answer(nvml: Bindings, out: Out, result: object) -> Answer:
     if out.form == "byte":
         result = ord(result)  # type: ignore[arg-type]
     if isinstance(result, (str, bytes)):
-        return plain(result)
+        return plain(result) or _UNKNOWN
     number: int = int(result)  # type: ignore[call-overload]
     if number in ALL_ONES:
         return GARBAGE
@@ -204,12 +231,16 @@ def _formed(nvml: Bindings, form: str, number: int) -> Answer:
 
 def field_value(nvml: Bindings, value: Any) -> object:
     """The raw value of a field, or why there is none."""
-    if value.nvmlReturn:
+    of = nvml.module.Structure.__getattribute__  # that of the bindings looks for text, which takes as long as all this
+    code, kind = of(value, "nvmlReturn"), of(value, "valueType")
+    if code:
         # a field that the bindings know and the driver does not
-        unknown = nvml.name_of(value.nvmlReturn) == "INVALID_ARGUMENT"
-        return Missing(NOT_SUPPORTED) if unknown else nvml.refusal(value.nvmlReturn)
-    member = _VALUE_TYPES.get(value.valueType)
-    return GARBAGE if member is None else getattr(value.value, member)
+        return _UNKNOWN if nvml.name_of(code) == "INVALID_ARGUMENT" else nvml.refusal(code)
+    told = of(value, "value")
+    if not (kind or of(value, "timestamp") or of(value, "latencyUsec") or told.ullVal):
+        return _UNKNOWN  # as the bindings made it: the library passed over it, and that is no zero
+    member = _VALUE_TYPES.get(kind)
+    return GARBAGE if member is None else getattr(told, member)
 
 
 def together(whole: str, values: Sequence[Answer]) -> Answer:

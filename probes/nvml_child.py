@@ -19,8 +19,8 @@ Lines on standard output, `?` or one JSON array each:
     ["end"]
 
 Arguments: the indices of GPUs that are not to be asked anything, the names of
-functions that the node is not to be asked, and `brief` if only what changes
-quickly is asked.
+functions that the node is not to be asked, `gpu:function:why` for what a GPU is
+not to be asked, and `brief` if only what changes quickly is asked.
 """
 
 from __future__ import annotations
@@ -46,20 +46,38 @@ MAX_GPUS = 256
 def identity(nvml: Bindings, line: Line, gpu: int, handle: object) -> tuple[Optional[str], ...]:
     """Ask a GPU who it is: its PCI address, UUID, serial number and name, each None if it did not say."""
 
-    def text(function: str, pick: Optional[str] = None) -> Optional[str]:
-        out = Out("gpu.name", "text", pick=pick)
+    def text(function: str) -> Optional[str]:
+        out = Out("gpu.name", "text")
         value = answer(nvml, out, nvml.ask(line, gpu, Call(((function, ""),), (out,)), (handle,)))
         if function == "nvmlDeviceGetName":
             line.read(gpu, out.name, value, out.unit)
         return value if isinstance(value, str) and value.isascii() else None
 
-    address = text("nvmlDeviceGetPciInfo", "busId")
     return (
-        normal_address(address) if address else None,
+        _address(nvml, nvml.ask(line, gpu, Call((("nvmlDeviceGetPciInfo", ""),), ()), (handle,))),
         text("nvmlDeviceGetUUID"),
         text("nvmlDeviceGetSerial"),
         text("nvmlDeviceGetName"),
     )
+
+
+def _address(nvml: Bindings, told: object) -> Optional[str]:
+    """The PCI address in what NVML tells of it, in full, as older libraries have it, or in numbers."""
+    for pick in ("busId", "busIdLegacy"):
+        text = answer(nvml, Out("", "text", pick=pick), told)
+        address = normal_address(text) if isinstance(text, str) else None
+        if address:
+            return address
+    domain, bus, slot = (answer(nvml, Out("", "count", pick=pick), told) for pick in ("domain", "bus", "device"))
+    if (
+        isinstance(domain, int)
+        and isinstance(bus, int)
+        and isinstance(slot, int)
+        and 0 <= slot < 32
+        and (domain or bus)
+    ):
+        return normal_address(f"{domain:08x}:{bus:02x}:{slot:02x}.0")
+    return None
 
 
 def _open(nvml: Bindings, line: Line, gpu: int) -> object:
@@ -82,7 +100,7 @@ def _branch(version: Answer) -> int:
     return int(head) if head.isdigit() else 0
 
 
-def connect(line: Line) -> Optional[tuple[Bindings, int]]:
+def connect(line: Line, left_out: Sequence[str] = ()) -> Optional[tuple[Bindings, int]]:
     """Start NVML and count its GPUs; None if it cannot be used, which then was told."""
     line.begin(None, "import-pynvml")
     try:
@@ -90,8 +108,12 @@ def connect(line: Line) -> Optional[tuple[Bindings, int]]:
     except ImportError as failure:
         line.say("fatal", "BINDINGS_NOT_INSTALLED", plain(str(failure)))
         return None
-    nvml = Bindings(module)
-    started = nvml.ask(line, None, Call((("nvmlInit", ""),), ()), ())
+    nvml = Bindings(module, left_out)
+    begin = Call((("nvmlInit", ""),), ())
+    started = nvml.ask(line, None, begin, ())
+    nvml.find_older()
+    if started == Missing(NOT_SUPPORTED):
+        started = nvml.ask(line, None, begin, ())
     count = nvml.ask(line, None, Call((("nvmlDeviceGetCount", ""),), ()), ()) if started is None else started
     if isinstance(count, int) and count <= MAX_GPUS:
         return nvml, count
@@ -129,7 +151,7 @@ def sweep(line: Line, skip: Sequence[str], brief: bool = False) -> None:
 
     Not asked are the GPUs (by index) and the functions of the node that are in `skip`.
     """
-    opened = connect(line)
+    opened = connect(line, [word for word in skip if ":" in word])
     if opened is None:
         return
     nvml, count = opened

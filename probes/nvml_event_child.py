@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Optional
 
 from probes.model import NOT_SUPPORTED, Missing
 from probes.nvml_bindings import Bindings, Line
 from probes.nvml_child import connect, die_with_parent, identity, refuse
+from probes.nvml_gpu import GONE
 from probes.nvml_shapes import Call
 
 KINDS: Mapping[str, str] = {
@@ -62,16 +63,21 @@ def listen(line: Line) -> None:
     kinds = {getattr(module, name): kind for name, kind in KINDS.items() if isinstance(getattr(module, name, 0), int)}
     kinds.pop(0, None)
     owners = {}
+    split = set()
     for gpu in range(count):
         handle = _register(nvml, line, gpu, waiting, kinds)
         if handle is not None:
             owners[_address(module, handle)] = gpu
+            mode = nvml.ask(line, gpu, Call((("nvmlDeviceGetMigMode", ""),), ()), (handle,))
+            if isinstance(mode, list) and mode[0] == 1:
+                split.add(gpu)
     if not owners:
         line.say("fatal", NOT_SUPPORTED, "no GPU offers events")
         return
     line.say("ready")
-    while True:
-        _wait(nvml, line, waiting, kinds, owners)
+    while _wait(nvml, line, waiting, kinds, owners, split):
+        pass
+    line.say("fatal", NOT_SUPPORTED, "the library cannot wait for events")
 
 
 def _register(nvml: Bindings, line: Line, gpu: int, waiting: object, kinds: Mapping[int, str]) -> object:
@@ -82,6 +88,11 @@ def _register(nvml: Bindings, line: Line, gpu: int, waiting: object, kinds: Mapp
         line.say("refused", gpu, handle.reason)
         return None
     line.say("gpu", gpu, *identity(nvml, line, gpu, handle))
+    # a name is remembered by the library; whether the GPU itself is there is seen by what only it knows
+    there = nvml.ask(line, gpu, Call((("nvmlDeviceGetMemoryInfo", ""),), ()), (handle,))
+    if isinstance(there, Missing) and there.reason in GONE:
+        line.say("refused", gpu, there.reason)
+        return None
     offered = nvml.ask(line, gpu, Call((("nvmlDeviceGetSupportedEventTypes", ""),), ()), (handle,))
     wanted = 0
     for kind in kinds:
@@ -99,19 +110,28 @@ def _register(nvml: Bindings, line: Line, gpu: int, waiting: object, kinds: Mapp
     return handle
 
 
-def _wait(nvml: Bindings, line: Line, waiting: object, kinds: Mapping[int, str], owners: Mapping[int, int]) -> None:
+def _wait(
+    nvml: Bindings,
+    line: Line,
+    waiting: object,
+    kinds: Mapping[int, str],
+    owners: Mapping[int, int],
+    split: Container[Optional[int]],
+) -> bool:
+    """Tell what happened in one wait; false if there is no waiting here."""
     event: Any = nvml.ask(line, None, Call((("nvmlEventSetWait_v2", ""),), (), (TICK,)), (waiting,))
     if isinstance(event, Missing):
-        if event.reason != "error:TIMEOUT":
+        if event.reason not in ("error:TIMEOUT", NOT_SUPPORTED):
             line.say("failed", event.reason)
             line.flush()
             time.sleep(_PAUSE)
-        return
+        return event.reason != NOT_SUPPORTED
     gpu: Optional[int] = owners.get(_address(nvml.module, event.device))
     kind = kinds.get(event.eventType, f"unknown-{event.eventType}")
     instance = (event.gpuInstanceId, event.computeInstanceId)
-    mig = None if _NO_INSTANCE in instance else instance
+    mig = None if _NO_INSTANCE in instance or gpu not in split else instance  # some say 0 where there is none
     line.say("event", gpu, kind, int(event.eventData), time.time(), mig)
+    return True
 
 
 def _address(module: Any, handle: Any) -> int:

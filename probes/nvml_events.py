@@ -18,10 +18,11 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from probes import bounded
 from probes.model import Entity, Source
+from probes.named import NamedTuple
 from probes.nvml_process import GRACE, asked, called, end, left_over, remedy, start
 
 SILENCE = 5.0

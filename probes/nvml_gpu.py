@@ -56,8 +56,9 @@ class Gpu:
         self.line.read(self.number, f"{index} {out.name}", value, out.unit)
 
     def lacks(self, name: str) -> bool:
-        """Whether nothing asked so far knows such a thing."""
-        return self.known.get(name, Missing(NOT_SUPPORTED)) == Missing(NOT_SUPPORTED)
+        """Whether nothing asked so far knows such a thing, or what does was left out."""
+        known = self.known.get(name, _UNKNOWN)
+        return known == _UNKNOWN or known in self.nvml.left_out.values()
 
     def call(self, call: Call, *more: object) -> object:
         """Ask, and say all that comes of it."""
@@ -74,8 +75,11 @@ class Gpu:
         ids = [getattr(module, name, None) if self.branch >= since else None for name, _, since in wanted]
         asked = [id if scope is None else (id, scope) for id, (_, scope, _) in zip(ids, wanted) if id is not None]
         if not asked:
-            return [Missing(NOT_SUPPORTED)] * len(wanted)
-        self.line.begin(self.number, "nvmlDeviceGetFieldValues")
+            return [_UNKNOWN] * len(wanted)
+        function = "nvmlDeviceGetFieldValues"
+        if (self.number, function) in self.nvml.left_out:
+            return [self.nvml.left_out[self.number, function]] * len(wanted)
+        self.line.begin(self.number, function)
         try:
             values = iter(module.nvmlDeviceGetFieldValues(self.handle, asked))
         except Exception as failure:
@@ -89,8 +93,9 @@ def _read_fields(gpu: Gpu, table: Sequence[Field] = FIELDS) -> None:
         gpu.tell(field.out, answer(gpu.nvml, field.out, result))
 
 
-def _read_links(gpu: Gpu, table: Sequence[Link], links: int) -> None:
+def _read_links(gpu: Gpu, table: Sequence[Link], count: Answer) -> None:
     """Read what each link says; the first one tells which fields this generation has."""
+    links, unread = (0, [count]) if isinstance(count, Missing) else (int(count), [])
     first = gpu.fields([(link.constant, 0, link.since) for link in table]) if links else []
     found: dict[str, list[Answer]] = {link.constant: [answer(gpu.nvml, link.out, v)] for link, v in zip(table, first)}
     here = [link for link in table if links and found[link.constant] != [Missing(NOT_SUPPORTED)]]
@@ -99,7 +104,7 @@ def _read_links(gpu: Gpu, table: Sequence[Link], links: int) -> None:
     for (link, _), value in zip(asked, rest):
         found[link.constant].append(answer(gpu.nvml, link.out, value))
     for link in table:
-        values = found.get(link.constant, [])
+        values = found.get(link.constant, unread)
         gpu.tell(link.out, together(link.whole, values))
         for number, value in enumerate(values if link.each else ()):
             known_together = not isinstance(gpu.known[link.out.name], Missing)
@@ -114,7 +119,7 @@ def _of_link(name: str, link: int) -> str:
 
 
 def _read_nvlinks(gpu: Gpu) -> None:
-    count = gpu.known.get("gpu.nvlink.links")
+    count = gpu.known.get("gpu.nvlink.links", _UNKNOWN)
     links = count if isinstance(count, int) else 0
     _read_states(gpu, links)
     wanted: list[tuple[str, Optional[int], int]] = []
@@ -138,7 +143,7 @@ def _read_nvlinks(gpu: Gpu) -> None:
         for link, number in enumerate(each):
             if isinstance(number, int) and number and number not in ALL_ONES:
                 gpu.tell(Out(_of_link(name, link), "count"), number)
-    _read_links(gpu, NVLINKS, links)
+    _read_links(gpu, NVLINKS, count)
 
 
 def _read_states(gpu: Gpu, links: int) -> None:
@@ -219,8 +224,7 @@ def _read_fallbacks(gpu: Gpu, calls: Sequence[Call] = FALLBACKS) -> None:
 
 
 def _read_c2c(gpu: Gpu) -> None:
-    links = gpu.known.get("gpu.c2c.links")
-    _read_links(gpu, C2C_LINKS, links if isinstance(links, int) else 0)
+    _read_links(gpu, C2C_LINKS, gpu.known.get("gpu.c2c.links", _UNKNOWN))
 
 
 _PARTS = (_read_calls, _read_fans, _read_fields, _read_fallbacks, _read_nvlinks, _read_c2c, _read_mig)

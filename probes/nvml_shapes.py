@@ -8,7 +8,9 @@ becomes a reading that is `not-supported`.
 # No postponed annotations here: typing would compile each of them, which is half of what this module takes to load.
 
 from collections.abc import Mapping
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
+
+from probes.named import NamedTuple
 
 Step = Union[int, str]
 

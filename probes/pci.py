@@ -32,6 +32,16 @@ def normal_address(text: str) -> Optional[str]:
     return None
 
 
+def without_address(index: int) -> str:
+    """Return what stands for the address of a GPU that does not tell it: a place of its own, and no address."""
+    return f"#{index} of unknown address"
+
+
+def is_address(text: str) -> bool:
+    """Whether this is an address, and not what stands for one."""
+    return not text.startswith("#")
+
+
 def same_device(one: Optional[str], other: Optional[str]) -> bool:
     """Whether two normalised addresses are functions of one device (a GPU and its audio function)."""
     return one is not None and other is not None and one[:-2] == other[:-2]

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from re import Pattern
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, Optional
 
+from probes.named import NamedTuple
 from probes.records_text import MESSAGE_CAP
 from probes.records_time import Clock
 

@@ -26,13 +26,14 @@ TEXT_CAP = 500
 CUT = "…"
 """The mark of a cut."""
 
-_ESCAPE = re.compile(
+# Compiled when they are first needed, which on most machines is never.
+_ESCAPE = (
     r"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]"  # CSI: colours, cursor
     r"|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)?"  # OSC: titles, links
     r"|[@-Z\\^_])"
 )
-_UNSAFE = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_UNSAFE = "[\x01-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+_SURROGATE = "[\ud800-\udfff]"
 
 
 class CutLine(bytes):
@@ -75,7 +76,7 @@ def decode(raw: bytes, tally: Optional[Tally] = None) -> str:
 
 def plain(text: str) -> str:
     """`text` without the sequences that colour a terminal."""
-    return _ESCAPE.sub("", text) if "\x1b" in text else text
+    return re.sub(_ESCAPE, "", text) if "\x1b" in text else text
 
 
 def _spell(match: re.Match[str]) -> str:
@@ -92,8 +93,8 @@ def clean(text: str) -> str:
     r"""`text` with colours removed and other control characters spelt as the kernel does (`\x1b`)."""
     if text.isprintable():
         return text
-    text = _ESCAPE.sub("", text).replace("\0", "")
-    return _SURROGATE.sub("\ufffd", _UNSAFE.sub(_spell, text))
+    text = re.sub(_ESCAPE, "", text).replace("\0", "")
+    return re.sub(_SURROGATE, "\ufffd", re.sub(_UNSAFE, _spell, text))
 
 
 def shorten(text: str, cap: int) -> str:

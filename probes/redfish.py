@@ -13,11 +13,12 @@ import time
 from calendar import timegm
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 from urllib.parse import urlsplit
 
 from probes.bmc_sensors import Part, readings
 from probes.model import NODE, LogRecord, Missing, Reading, Source
+from probes.named import NamedTuple
 from probes.redfish_http import Account, Refused, Session, account
 
 IDENTIFIER = "redfish"

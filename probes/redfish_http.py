@@ -24,10 +24,11 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Optional, Union
 from urllib.parse import urlsplit
 
 from probes.around import REDFISH
+from probes.named import NamedTuple
 
 NAMED = "GPU_TRIAGE_REDFISH"
 WORDS = ("url", "user", "password", "ca", "fingerprint", "wait")

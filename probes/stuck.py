@@ -12,9 +12,10 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from probes.model import Entity
+from probes.named import NamedTuple
 
 
 class Stuck(NamedTuple):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple, Union
+from typing import Union
 
 from probes.model import NO_PERMISSION, NOT_SUPPORTED, Entity, Missing, Value
+from probes.named import NamedTuple
 
 Read = Union[str, Missing]
 Place = Union[str, Path]

@@ -9,8 +9,8 @@ the archive anew (folders, extended headers) is passed over.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from probes.tar import BLOCK, END, packed, safe_name
 
 __all__ = [

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from probes.named import NamedTuple
 from probes.pci import normal_address, same_device
 from triage.catalog import XidDetails, xid_details
 from triage.evaluate import NOW, Case, is_known

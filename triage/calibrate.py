@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import exp, log
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.figures import CONFIDENT, calibration_error
 from triage.fit import FOLDS, Study, outcomes, split, thread
 from triage.rulebook.model import Rulebook

@@ -7,11 +7,12 @@ The clauses of `triage.clauses` and of `triage.known_bugs` are built on this.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import re2
 
 from probes.model import LogRecord, Reading
+from probes.named import NamedTuple
 from probes.pci import same_device
 from triage.model import Signal
 from triage.rulebook.model import DriverBug, Rule, Select

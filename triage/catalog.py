@@ -24,8 +24,9 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from probes.named import NamedTuple
 from triage import __version__, kept
 from triage.rulebook.folders import RULES
 from triage.rulebook.problems import Problem, RulebookError

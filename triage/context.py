@@ -9,8 +9,9 @@ packed or not, and the memory of a block.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from probes.named import NamedTuple
 from probes.records_text import as_it_stood, decode, plain
 from triage.report import text
 from triage.streams import Damaged, as_utf8, blocks, line_start

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
+from probes.named import NamedTuple
 from triage import catalog
 from triage.catalog import InitCode, RecoveryAction, SxidEntry
 from triage.decode_nvlink import LONGEST, NVLINK5, Nvlink5, Nvlink74, action, nvlink5, nvlink74

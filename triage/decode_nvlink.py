@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache, lru_cache
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage import catalog
 from triage.catalog import NvlinkRow, RegisterBits
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+
+from probes.named import NamedTuple
 
 LONGEST = 8192
 """Bytes of a line that can do without being read; a longer one may have to be cut."""

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from probes.model import LogRecord
+from probes.named import NamedTuple
 from triage.fastscan import FastIntake, large
 from triage.model import Signal
 from triage.rulebook.model import Rulebook

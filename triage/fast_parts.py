@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from probes.model import LogRecord
+from probes.named import NamedTuple
 from probes.records_text import Tally
 from triage.fast_reader import State, SteadyReader
 from triage.fastscan import FastIntake

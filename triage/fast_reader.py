@@ -6,8 +6,9 @@ what state a stretch of like lines leaves the reader in.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
+from probes.named import NamedTuple
 from probes.records import _Reader
 from probes.records_text import Tally
 from probes.records_time import Clock

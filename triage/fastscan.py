@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from probes.model import LogRecord
+from probes.named import NamedTuple
 from probes.records_text import LINE_CAP
 from triage.fast_reader import SteadyReader
 from triage.intake import Intake

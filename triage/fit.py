@@ -20,8 +20,8 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from math import log
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.evaluate import Case, distinct, explain_text, is_known, judged, looked_at, reweighed, wanted_leaves
 from triage.figures import FLOOR, Figures, Outcome, figures
 from triage.model import Assessment

@@ -12,9 +12,9 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from glob import escape, glob
-from typing import NamedTuple
 
 from probes.model import LogRecord
+from probes.named import NamedTuple
 from probes.records import Tally, parse_lines
 from triage.streams import Damaged, blocks, lines
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.model import Signal
 
 _Words = tuple[str, str | None, str]

@@ -8,9 +8,9 @@ that was loaded after the next reboot says nothing of this one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from probes.model import LogRecord, Reading
+from probes.named import NamedTuple
 from triage.case import Answer, Case, holds, matches, meant, nearby, readable
 from triage.model import Signal
 from triage.rulebook.model import DriverBug, KnownBug, Select

@@ -7,9 +7,9 @@ says.  `triage.report` turns it into the one versioned JSON object.
 # No postponed annotations here: typing would compile each of them, which is half of what this module takes to load.
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from probes.model import LogRecord, Reading, Source
+from probes.named import NamedTuple
 
 UNDETERMINED = "undetermined"
 SEVERITIES = ("info", "warning", "critical")

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
+
+from probes.named import NamedTuple
 
 SHORTEST = 3
 """Characters of the shortest phrase that is worth a search."""
@@ -87,6 +89,18 @@ def needles(pattern: str, families: Sequence[str] = FAMILIES) -> frozenset[Needl
     return found
 
 
+def further(pattern: str, beginnings: Sequence[str]) -> tuple[str, ...]:
+    """Return phrases of which one stands in every line that the pattern finds, none of them part of its beginning.
+
+    Fewer lines hold one of these than begin as the pattern does.  None if there are none, or their case is open.
+    """
+    tokens = _tokens(pattern)
+    branches, end = _branches(tokens, 0)
+    found = _best(branches, False, (), beginnings) if end == len(tokens) else None
+    plain = found is not None and not any(needle.caseless for needle in found)
+    return tuple(sorted(needle.text for needle in found)) if found and plain else ()
+
+
 def openings(pattern: str) -> tuple[str, ...]:
     """Return texts of which one begins every line that the pattern matches from its start; none if that is unknown."""
     tokens = _tokens(pattern)
@@ -130,11 +144,17 @@ def spaced(needle: Needle) -> frozenset[Needle]:
     return frozenset(Needle(needle.text[:end] + "  ", needle.caseless) for end in ends)
 
 
-def _best(branches: _Branches, caseless: bool, families: Sequence[str]) -> frozenset[Needle] | None:
-    """The phrases of all alternatives, the rarest of each."""
+def _best(
+    branches: _Branches, caseless: bool, families: Sequence[str], beyond: Sequence[str] = ()
+) -> frozenset[Needle] | None:
+    """The phrases of all alternatives, the rarest of each; none that all stand in texts it is to go `beyond`."""
     together: frozenset[Needle] = frozenset()
     for branch in branches:
-        choices = list(_choices(branch, caseless, families))
+        choices = [
+            choice
+            for choice in _choices(branch, caseless, families)
+            if not beyond or not all(any(needle.text in text for text in beyond) for needle in choice)
+        ]
         if not choices:
             return None
         rarest: frozenset[Needle] = max(

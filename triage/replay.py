@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.assess import assess
 from triage.evaluate import NOW, explain_text, read_corpus
 from triage.intake import Intake

@@ -15,6 +15,7 @@ from math import isfinite, log2
 from typing import Any
 
 from probes.model import LogRecord, Missing, Reading, Source
+from probes.pci import is_address
 from triage.model import UNDETERMINED, Assessment, Device, Evidence, Incident, Repeats, Verdict
 from triage.rulebook.model import Cause
 
@@ -159,7 +160,7 @@ def _source(source: Source) -> Json:
 
 def _device(device: Device) -> Json:
     return {
-        "pci": text(device.pci),
+        "pci": text(device.pci) if device.pci and is_address(device.pci) else None,
         "uuid": text(device.uuid),
         "serial": text(device.serial),
         "index": device.index,

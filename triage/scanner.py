@@ -81,7 +81,7 @@ class _Sieves:
     """Finds the patterns that a text may be of: it holds a phrase of theirs and, if known, begins as theirs do."""
 
     def __init__(self, sieves: tuple[Sieve, ...]) -> None:
-        self._openings = tuple(sieve.openings for sieve in sieves)
+        self._openings = tuple((sieve.openings, sieve.further) for sieve in sieves)
         owners: dict[tuple[str, bool], list[int]] = {}
         for place, sieve in enumerate(sieves):
             for phrase in sieve.phrases:
@@ -94,13 +94,16 @@ class _Sieves:
 
     def places(self, text: str) -> list[int]:
         """Return the places of those patterns in order."""
-        openings = self._openings
-        found = {
-            place
-            for held in self._phrases.Match(text) or ()
-            for place in self._owners[held]
-            if not openings[place] or text.startswith(openings[place])
-        }
+        held = self._phrases.Match(text)
+        if not held:
+            return []
+        found = []
+        for place in {place for phrase in held for place in self._owners[phrase]}:
+            openings, further = self._openings[place]
+            if openings and not text.startswith(openings):
+                continue
+            if not further or any(phrase in text for phrase in further):
+                found.append(place)
         return sorted(found)
 
 
@@ -147,15 +150,21 @@ class Scanner:
         """Yield the signals of these records in their order, crashes put together from their lines."""
         self.crashes = Crashes(self._modules)
         for record in records:
-            yield from self.feed(record)
+            signals = self.match(record)
+            if signals or self._adopted or not self.crashes.idle(record):
+                yield from self._feed(record, signals)
+            else:
+                self.plain += 1
         yield from self._taken_over()
         yield from self.crashes.close()
 
     def feed(self, record: LogRecord) -> Iterator[Signal]:
         """Yield the signals that this record completes; a crash comes once it is over, or `crashes` is closed."""
+        return self._feed(record, self.match(record))
+
+    def _feed(self, record: LogRecord, signals: list[Signal]) -> Iterator[Signal]:
         if self._adopted:
             yield from self._taken_over()
-        signals = self.match(record)
         crashes = self.crashes
         if not signals:
             self.plain += 1
@@ -184,14 +193,14 @@ class Scanner:
         key = (record.kernel, record.pasted, record.identifier, text)
         found = self._told.get(key)
         if found is None:
-            found = [*self._read(record, text)] if text else []
+            found = self._read(record, text) if text else []
             if found and len(text) <= REMEMBERED_LENGTH:
                 if len(self._told) >= REMEMBERED:
                     self._told.clear()
                 self._told[key] = found
         return [Signal(name, pci, fields, record) for name, pci, fields in found]
 
-    def _read(self, record: LogRecord, text: str) -> Iterator[_Told]:
+    def _read(self, record: LogRecord, text: str) -> list[_Told]:
         """What the patterns make of a record."""
         kind = "pasted" if record.pasted else "kernel" if record.kernel else "service"
         chosen = self._sets.get(kind) or self._set(kind)
@@ -200,16 +209,14 @@ class Scanner:
         except UnicodeEncodeError:  # lone surrogates never belong to a pattern
             text = text.encode("utf-8", "replace").decode()
             hits = chosen.hits(text)
-        read = False
-        for index in hits:
-            if not chosen.patterns[index].rest and (told := self._tell(chosen, record, text, index)) is not None:
-                read = True
-                yield told
-        if read:
-            return
-        for index in hits:
-            if chosen.patterns[index].rest and (told := self._tell(chosen, record, text, index)) is not None:
-                yield told
+        if not hits:
+            return []
+        for rest in (False, True):  # those that take the rest only if no other takes it
+            fit = (index for index in hits if chosen.patterns[index].rest == rest)
+            told = [one for index in fit if (one := self._tell(chosen, record, text, index)) is not None]
+            if told:
+                return told
+        return []
 
     def _set(self, kind: str) -> _Set:
         unfit = {"kernel": "service", "service": "kernel"}.get(kind)

@@ -12,7 +12,7 @@ EACH = 1000
 ALL = 50_000
 """Those of all signals together; some 5 MB."""
 
-_ADDRESS = re.compile(r"(?:@|[Aa]ddr(?:ess)?:?|physAddr) ?(0x[0-9a-fA-F_]{1,34})")
+_ADDRESS = r"(?:@|[Aa]ddr(?:ess)?:?|physAddr) ?(0x[0-9a-fA-F_]{1,34})"
 _NOBODY = ("'<unknown>'", "<unknown>", "")
 
 
@@ -79,7 +79,7 @@ def _process(fields: Mapping[str, str]) -> tuple[str, ...]:
 
 def _address(fields: Mapping[str, str]) -> tuple[str, ...]:
     text = fields.get("text", "")
-    found = _ADDRESS.search(text) if "0x" in text else None
+    found = re.search(_ADDRESS, text) if "0x" in text else None
     return (found[1],) if found else ()
 
 

@@ -8,8 +8,9 @@ a bomb nor a line of any length fills the memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
+from probes.named import NamedTuple
 from probes.records import CutLine
 from probes.records_text import LINE_CAP
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from probes.model import LogRecord
+from probes.named import NamedTuple
 from triage.heard import Heard
 from triage.model import Signal
 from triage.storm import Burst, Crowds

@@ -12,9 +12,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, cast
 
 from probes.model import LogRecord
+from probes.named import NamedTuple
 from probes.records import parse_lines
 
 SAMPLES = 64

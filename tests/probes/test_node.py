@@ -88,11 +88,14 @@ def test_the_one_gpu_that_cannot_be_opened_is_the_one_that_is_not_named(
 
 
 def test_two_gpus_that_cannot_be_opened_are_not_guessed(scenario: MakeScenario, fake_nvml: Path, root: Path) -> None:
+    """Each has a place of its own, for what one says is neither the other's nor the node's."""
     made = scenario(3)
     made.gpu(0).lost()
-    made.gpu(1).lost()
+    made.gpu(1).on("nvmlDeviceGetHandleByIndex_v2", "UNKNOWN")
     readings, _, _ = probe(made, fake_nvml, root)
-    assert values(readings, Entity("gpu", index=0))["gpu.state"] == "lost"
+    first, second = (Entity("gpu", pci=f"#{index} of unknown address", index=index) for index in (0, 1))
+    assert values(readings, first)["gpu.state"] == "lost"
+    assert values(readings, second)["gpu.state"] == Missing("error:UNKNOWN")
     assert values(readings, Entity("gpu", pci="0000:10:00.0"))["gpu.listed"] is False
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -148,8 +150,8 @@ def test_a_gpu_that_hangs_for_ever_is_named_and_the_others_are_read(scenario: Ma
     assert Missing("timed-out") == stuck_gpu["nvml.nvmlDeviceGetTotalEccErrors"]
     assert Missing("timed-out") == stuck_gpu["gpu.responsive"]
     assert Missing("timed-out") == stuck_gpu["gpu.state"]
-    assert Missing("timed-out") == stuck_gpu["gpu.ecc.uncorrected.volatile"]
-    assert stuck_gpu["gpu.vbios"] == "96.00.89.00.01"  # what it said before it hung is kept
+    assert 0 == stuck_gpu["gpu.ecc.uncorrected.volatile"]  # by a field, when it was asked again without that call
+    assert stuck_gpu["gpu.vbios"] == "96.00.89.00.01"
     for index in (0, 1, 3):
         assert_healthy(of_gpu(readings, index))
     assert entities[2].pci == "0000:12:00.0"
@@ -170,6 +172,40 @@ def test_a_gpu_that_crashes_nvml_is_named_and_the_others_are_read(scenario: Make
         assert_healthy(of_gpu(readings, index))
     assert "GPU 1 (0000:11:00.0" in str(source.reason)
     assert "SIGSEGV" in str(source.reason)
+    assert source.readable
+
+
+def test_a_call_that_crashes_costs_what_no_other_call_tells(scenario: MakeScenario, fake_nvml: Path) -> None:
+    """Also if it crashes on every GPU, and if another does on one of them."""
+    made = scenario(3).on("nvmlDeviceGetRemappedRows_v2", "crash").on("nvmlDeviceGetTemperatureV", "abort")
+    made.gpu(2).on("nvmlDeviceGetRowRemapperHistogram", "crash")
+    readings, _, source = sweep(made, fake_nvml)
+    crash = Missing("error:SIGSEGV")
+    for index in range(3):
+        found = of_gpu(readings, index)
+        assert (crash, crash) == (found["nvml.nvmlDeviceGetRemappedRows_v2"], found["gpu.rows.corrected.inactive"])
+        assert Missing("error:SIGABRT") == found["nvml.nvmlDeviceGetTemperatureV"]
+        assert 38 == found["gpu.temperature"]  # asked the older way
+        assert {crash} == {found["gpu.state"], found["gpu.responsive"]}
+        assert (0, True) == (found["gpu.ecc.uncorrected.volatile"], found["gpu.nvlink.17.active"])
+        assert (crash if index == 2 else 0) == found["gpu.rows.banks.none"]
+    assert 7 == str(source.reason).count("crashed")
+
+
+def test_a_child_that_somebody_killed_accuses_nobody(scenario: MakeScenario, fake_nvml: Path, tmp_path: Path) -> None:
+    """The GPU is asked once more, and is well if it answers."""
+    made = scenario(2)
+    made.gpu(0).on("nvmlDeviceGetEccMode", f"block:{tmp_path / 'asked'} delay_ms:3000")
+    with ThreadPoolExecutor(1) as pool:
+        swept = pool.submit(sweep, made, fake_nvml)
+        assert _eventually((tmp_path / "asked").exists)
+        made.clear("gpu.0.do.nvmlDeviceGetEccMode")
+        for child in running_children(os.getpid()):
+            os.kill(child, signal.SIGKILL)
+        readings, _, source = swept.result()
+    assert_healthy(of_gpu(readings, 0))
+    assert_healthy(of_gpu(readings, 1))
+    assert source.readable
 
 
 def test_several_sick_gpus_are_told_apart(scenario: MakeScenario, fake_nvml: Path) -> None:
@@ -462,7 +498,7 @@ def test_a_node_without_the_library_says_so(scenario: MakeScenario, tmp_path: Pa
 
 def test_a_library_that_lacks_what_every_driver_has_is_told_to(scenario: MakeScenario, tmp_path: Path) -> None:
     """One that is too old, or that somebody put in the way."""
-    readings, _, source = sweep(scenario(1), build(tmp_path / "odd", omit=("nvmlInitWithFlags",)))
+    readings, _, source = sweep(scenario(1), build(tmp_path / "odd", omit=("nvmlDeviceGetCount_v2",)))
     assert not source.readable
     assert "lacks what every driver since 2018 has" in str(source.reason)
     assert of_node(readings)["nvml.error"] == "library-incomplete"

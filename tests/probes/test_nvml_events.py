@@ -10,7 +10,7 @@ from pathlib import Path
 
 from probes import stuck
 from probes.nvml_events import Event, Events
-from tests.fake_nvml import Scenario
+from tests.fake_nvml import Scenario, build
 
 MakeScenario = Callable[[int], Scenario]
 
@@ -64,6 +64,16 @@ def test_a_gpu_that_offers_no_events_is_said_to(scenario: MakeScenario, fake_nvm
 
     assert not events.source.readable
     assert "GPU 0: not-supported" in str(events.source.reason)
+
+
+def test_a_gpu_that_is_lost_is_said_to_tell_nothing(scenario: MakeScenario, fake_nvml: Path) -> None:
+    """Though the library remembers its name and registers for its events."""
+    made = scenario(2)
+    made.gpu(1).on("nvmlDeviceGetMemoryInfo", "GPU_IS_LOST")
+    with listening(made, fake_nvml) as events:
+        ready(events)
+
+        assert [None, "lost"] == [why for _, _, why in events.told.values()]
 
 
 def test_a_library_that_is_not_there_is_said_to(tmp_path: Path) -> None:
@@ -125,6 +135,15 @@ def test_a_child_that_crashes_is_told(scenario: MakeScenario, fake_nvml: Path) -
             events.wait(5.0)
 
     assert "the child that listened ended" == events.source.reason
+
+
+def test_a_library_that_cannot_wait_is_told_to(scenario: MakeScenario, tmp_path: Path) -> None:
+    old = build(tmp_path / "old", omit=("nvmlEventSetWait_v2",))
+    with listening(scenario(1), old) as events:
+        while events.listening:
+            events.wait(5.0)
+
+    assert "NVML could not be used (not-supported)" in str(events.source.reason)
 
 
 def test_waits_that_fail_are_told_and_go_on(scenario: MakeScenario, fake_nvml: Path) -> None:

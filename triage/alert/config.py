@@ -19,9 +19,10 @@ import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
+from probes.named import NamedTuple
 from triage.alert.secret import Secret, Unreadable
 from triage.model import SEVERITIES
 from triage.rulebook import shape, yamlload

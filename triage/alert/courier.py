@@ -7,8 +7,9 @@ incident that it chokes on, so that neither keeps the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from probes.named import NamedTuple
 from triage.alert import payload, send
 from triage.alert.config import Target
 from triage.alert.post import LONGEST_PAUSE, Outcome

@@ -16,9 +16,9 @@ import time
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from probes.named import NamedTuple
 from triage.render.safe import safe
 
 MOST_READ = 4096

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+
+from probes.named import NamedTuple
 
 MOST = 16 << 10
 """Bytes of a secret."""

@@ -8,9 +8,10 @@ import hmac
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from probes.named import NamedTuple
 from triage import __version__
 from triage.alert import payload
 from triage.alert.config import Target, signing_key

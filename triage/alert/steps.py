@@ -8,8 +8,8 @@ is open is told over to it, whoever is on call by then.
 from __future__ import annotations
 
 import random
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.alert.config import Target
 from triage.alert.post import Outcome
 from triage.alert.states import Delivery, Incident, Standing

@@ -42,6 +42,10 @@ AGAIN = 1.0
 """Seconds after which what did not end at its deadline is told once more."""
 
 
+_OUTLIVES: list[object] = []
+"""What a sweep was made of, which the process takes with it: to take it apart before takes longer than to print."""
+
+
 class OutOfTime(BaseException):
     """The deadline has passed; not an Exception, so that nothing on the way swallows it."""
 
@@ -203,7 +207,9 @@ def _sweep(args: Any, now: float) -> dict[str, Any]:
                 from triage.cli.reports import from_node, load_rulebook
 
                 rulebook = load_rulebook(args.rules, overlays(args))
-                return from_node(rulebook, now=args.now, deadline=probing, state_dir=directory, asking=asking)
+                return from_node(
+                    rulebook, now=args.now, deadline=probing, state_dir=directory, asking=asking, outlives=_OUTLIVES
+                )
     except OutOfTime:
         return nothing_known(f"no answer within {args.deadline:g} s", now=now)
     except Refused as refused:

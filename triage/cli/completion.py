@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.cli import output
 from triage.cli.config import PARSERS
 from triage.cli.exits import DONE

@@ -6,8 +6,9 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
+from probes.named import NamedTuple
 from triage.cli import output, settings
 from triage.cli.exits import DONE, Refused
 from triage.cli.options import Parser

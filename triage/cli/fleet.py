@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.cli import output
 from triage.cli.exits import DONE, Refused
 from triage.cli.fleet_options import EXITS

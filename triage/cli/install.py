@@ -12,8 +12,8 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.cli import output
 from triage.cli.exits import DONE, Refused
 from triage.cli.options import Parser

@@ -7,8 +7,8 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import redirect_stdout
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage import __version__
 from triage.cli import dispatch, fleet, rules
 

@@ -20,7 +20,7 @@ from triage.render.layout import Look
 if TYPE_CHECKING:
     from triage.window import Window
 
-_ZONE = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})?")
+_ZONE = r"([+-])([0-9]{2}):?([0-9]{2})?"
 LONGEST_DEADLINE = 3600.0
 
 
@@ -184,7 +184,7 @@ def zone(text: str) -> float:
     """Return seconds east of UTC for `UTC`, `Z`, `+02`, `+0200` or `+02:00`."""
     if text.upper() in ("UTC", "Z"):
         return 0.0
-    match = _ZONE.fullmatch(text)
+    match = re.fullmatch(_ZONE, text)
     hours, minutes = (int(match[2]), int(match[3] or 0)) if match else (99, 0)
     if not match or hours > 15 or minutes > 59:
         raise argparse.ArgumentTypeError(f"'{text}' is not a zone; write UTC or an offset like +02:00")

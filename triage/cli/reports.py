@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from probes.named import NamedTuple
 from triage import __version__
 from triage.cli.exits import Refused
 from triage.model import Assessment
@@ -200,6 +201,7 @@ def from_node(
     rehearsed: bool = False,
     readings: list[Reading] | None = None,
     records: Callable[[LogRecord], object] | None = None,
+    outlives: list[object] | None = None,
 ) -> Json:
     """Probe this machine for at most `deadline` seconds and return what it says.
 
@@ -212,6 +214,7 @@ def from_node(
         rehearsed: whether the history is asked, and stays as it is.
         readings: is given all counters that were read.
         records: is called with each record of a log.
+        outlives: is given what a process that ends now need not take apart.
     """
     from probes.moment import moment
     from probes.node import begin as begin_probing
@@ -252,6 +255,8 @@ def from_node(
             causes=rulebook.causes,
             rules=rulebook.digest,
         )
+        if outlives is not None:
+            outlives += (rulebook, probing, found, known)
         lasts = {rule.id: rule.lasts for rule in rulebook.rules}
         return memory.remember(report, incidents=found.incidents, lasts=lasts, read=known, sources=sources, now=when)
 

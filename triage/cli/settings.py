@@ -18,8 +18,9 @@ import argparse
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from probes.named import NamedTuple
 from triage.cli.exits import Refused
 from triage.rulebook.folders import user_folder
 

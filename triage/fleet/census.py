@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.fleet.model import Json, Part
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.fleet.changes import PART, Change, across, of_node
 from triage.fleet.model import ANSWERED, Answer
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.fleet.census import identity
 from triage.fleet.gather import epoch
 from triage.fleet.model import ANSWERED, Answer, Json, Part

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.fleet import kubernetes, slurm
 from triage.fleet.model import Json
 

@@ -15,8 +15,9 @@ from itertools import pairwise
 from math import erfc, exp, lgamma, log, log1p, log10, sqrt
 from pathlib import Path
 from statistics import NormalDist, median
-from typing import Any, NamedTuple
+from typing import Any
 
+from probes.named import NamedTuple
 from triage.fleet.chance import corrected
 from triage.fleet.model import ANSWERED, Answer
 from triage.rulebook.load import RULES

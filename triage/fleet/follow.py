@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.fleet import chance
 from triage.fleet.census import Census, Event, Stay, board_of, identity, part_of
 from triage.fleet.hypotheses import Hypotheses, Hypothesis

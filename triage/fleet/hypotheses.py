@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from probes.named import NamedTuple
 from triage.rulebook.load import RULES
 from triage.rulebook.model import Otherwise, Points, Rulebook
 from triage.rulebook.problems import Problem, RulebookError

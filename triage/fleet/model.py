@@ -8,7 +8,9 @@ are counters and gauges; both are named as in `probes.model.Reading`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from probes.named import NamedTuple
 
 Json = dict[str, Any]
 

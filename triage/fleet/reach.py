@@ -14,7 +14,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ClusterShell.Event import EventHandler
 from ClusterShell.NodeSet import NodeSet
@@ -23,6 +23,7 @@ from ClusterShell.Topology import TopologyError
 from ClusterShell.Worker.EngineClient import EngineClientEOF
 from ClusterShell.Worker.Exec import ExecClient, ExecWorker
 
+from probes.named import NamedTuple
 from triage.fleet.ways import MOST_OUTPUT, Argv, Raw
 
 MOST_ERRORS = 16 << 10

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.fleet.names import fold
 from triage.render.safe import safe
 

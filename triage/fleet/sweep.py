@@ -18,9 +18,10 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from probes.carry import BEGIN, END, FAILED
+from probes.named import NamedTuple
 from triage import __version__
 from triage.fleet import model
 from triage.fleet.model import Answer, Json

@@ -9,8 +9,9 @@ patterns say is added as evidence of its own.  Then the one place that weighs,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from probes.named import NamedTuple
 from triage.assess import steps, to_settle
 from triage.fleet.census import Census, Event
 from triage.fleet.follow import Facts, Pattern, patterns, tally

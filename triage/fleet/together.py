@@ -10,8 +10,8 @@ fleet would do by chance.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.fleet import chance
 from triage.fleet.census import Census, Event, board_of, identity
 from triage.fleet.follow import Facts, Pattern

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from probes.carry import BEGIN, END, FAILED
+from probes.named import NamedTuple
 from triage.fleet import model
 
 SSH = "ssh"

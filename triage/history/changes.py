@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.history.readings import NODE
 
 TELLING = (

@@ -11,10 +11,11 @@ what is new since the last sweep is.
 import json
 import sqlite3
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from probes.model import BESIDE, Missing, Reading
 from probes.moment import Moment, elapsed
+from probes.named import NamedTuple
 from triage.history.parts import Part, same
 from triage.model import SEVERITIES, Incident
 from triage.report import iso

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from probes.model import Entity, Reading
 from probes.moment import Moment
+from probes.named import NamedTuple
 
 RECENT = 30 * 86400.0
 """Seconds for which a changed part is still news to the rules."""

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from probes.model import NODE, Reading
 from probes.moment import Moment, elapsed
+from probes.named import NamedTuple
 from triage.history import parts
 from triage.history.life import JITTER, Row, rows
 from triage.history.parts import Part, same
 from triage.history.readings import NODE as NODE_SUBJECT
-from triage.history.readings import Moved, Sample, distance, grown, latest, number, samples, subject
+from triage.history.readings import Last, Moved, Sample, distance, grown, latest, number, samples, subject
 
 GAP = 7200.0
 """Seconds between two sweeps (or a tenth of the time asked about) after which something may have passed unseen."""
@@ -52,7 +52,7 @@ class Past:
         self._readings = {(reading.entity.pci, reading.name): reading for reading in readings}
         self._here = parts.here(readings)
         self._slots = parts.slots(db)
-        self._latest = latest(db)
+        self._latest: dict[tuple[str, str], Last] | None = None
         self._sightings: dict[str, list[Sighting]] = {}
         self._sweeps: list[float] | None = None
 
@@ -62,11 +62,13 @@ class Past:
         value = number(reading) if reading is not None else None
         if reading is None or value is None:
             return Moved(0.0, None, "it is no number now")
-        last = self._latest.get((subject(reading.entity) or NODE_SUBJECT, name))
-        counted = grown(name, last, value, self.now)
-        if last is None or counted is None:
-            return Moved(0.0, None, "no earlier reading of this counter")
         try:
+            if self._latest is None:  # which a node on which nothing is wrong need not look up
+                self._latest = latest(self._db)
+            last = self._latest.get((subject(reading.entity) or NODE_SUBJECT, name))
+            counted = grown(name, last, value, self.now)
+            if last is None or counted is None:
+                return Moved(0.0, None, "no earlier reading of this counter")
             known = samples(self._db, last, self.now)
         except sqlite3.Error as error:
             return Moved(0.0, None, f"the history could not be read ({error})")

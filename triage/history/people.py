@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from typing import Any, NamedTuple
+from typing import Any
 
 from probes.moment import Moment
+from probes.named import NamedTuple
 from triage.history import life
 from triage.history.life import Row
 from triage.history.store import Store, said

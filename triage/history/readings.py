@@ -11,10 +11,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from math import isfinite
-from typing import NamedTuple
 
 from probes.model import Entity, Reading
 from probes.moment import Moment, elapsed
+from probes.named import NamedTuple
 from triage.history.counters import BOOT, FACTS, LEVEL, LOAD, kind
 
 SLACK = 0.1

@@ -29,7 +29,7 @@ MOST_PAGES = 16384
 MOST_CHECKED = 8 << 20
 """Bytes of a file that is checked whole after a sweep was killed; it takes some 5 ms per MiB."""
 _PAUSE = 0.01
-_DAMAGE = re.compile(r"malformed|not a database|no such (table|column)|has no column|disk image|corrupt", re.IGNORECASE)
+_DAMAGE = r"(?i)malformed|not a database|no such (table|column)|has no column|disk image|corrupt"
 
 
 class _Damaged(Exception):
@@ -334,7 +334,7 @@ def _size(path: Path) -> int:
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
-    return _DAMAGE.search(str(error)) is not None
+    return re.search(_DAMAGE, str(error)) is not None
 
 
 def _says(error: sqlite3.Error) -> str:

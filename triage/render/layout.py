@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.render.color import Paint, plain
 from triage.render.safe import cells, cut, safe
 

@@ -27,7 +27,7 @@ from triage.rulebook import model
 from triage.rulebook.folders import RULES
 from triage.rulebook.model import Rulebook
 
-FORMAT = "1"
+FORMAT = "2"
 """Changed whenever the same rules would make another file though no module of the rulebook changed."""
 KEPT = 4
 """Rulebooks that are kept; older ones make room."""
@@ -74,13 +74,14 @@ def load(
 
 
 def _for_judging(book: Rulebook) -> Rulebook:
-    from triage.patterns import Untranslatable, needles, openings
+    from triage.patterns import Untranslatable, further, needles, openings
 
     try:
         sieves = tuple(
             model.Sieve(
                 tuple((needle.text, needle.caseless) for needle in sorted(needles(pattern.match, families=()))),
-                openings(pattern.match),
+                begins := openings(pattern.match),
+                further(pattern.match, begins) if begins else (),
             )
             for pattern in book.signals
         )
@@ -106,7 +107,7 @@ def packed(book: Rulebook) -> bytes:
     holds, and which of that are numbers of values before it.
     """
     values: list[tuple[int, tuple[Any, ...], tuple[int, ...]]] = []
-    places: dict[Any, int] = {}
+    places: dict[bytes, int] = {}
 
     def add(value: Any) -> int:
         if isinstance(value, Mapping):
@@ -117,13 +118,13 @@ def packed(book: Rulebook) -> bytes:
             kind, members = 2 + _NAMED.index(type(value)), list(value)
         refers = []
         for place, member in enumerate(members):
-            if not isinstance(member, _PLAIN):
+            if _is_plain(member):
+                members[place] = _interned(member)
+            else:
                 members[place] = add(member)
                 refers.append(place)
-            elif isinstance(member, str):
-                members[place] = sys.intern(member)  # marshal writes it once
         packed_value = (kind, tuple(members), tuple(refers))
-        key = (packed_value, tuple(map(type, members)))  # 1, 1.0 and True are equal, but not the same
+        key = marshal.dumps(packed_value, 2)  # by which 1, 1.0 and True are not the same, and equal values are
         if key not in places:
             places[key] = len(values)
             values.append(packed_value)
@@ -131,6 +132,22 @@ def packed(book: Rulebook) -> bytes:
 
     add(book)
     return marshal.dumps(tuple(values))
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether marshal knows how to write a value, and all that it holds."""
+    if type(value) is dict:
+        return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
+    return isinstance(value, _PLAIN) or (type(value) is tuple and all(map(_is_plain, value)))
+
+
+def _interned(value: Any) -> Any:
+    """Return an equal value whose texts marshal writes once."""
+    if isinstance(value, tuple):
+        return tuple(map(_interned, value))
+    if isinstance(value, dict):
+        return {_interned(name): _interned(held) for name, held in value.items()}
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 def unpacked(body: bytes) -> Rulebook | None:

@@ -8,8 +8,9 @@ it stands, with the name that was probably meant.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from probes.named import NamedTuple
 from triage.rulebook.model import (
     Absent,
     Action,

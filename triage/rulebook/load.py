@@ -21,8 +21,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.rulebook import bugs, convert, overlay
 from triage.rulebook.folders import RULES
 from triage.rulebook.model import Cause, Place, Rulebook, SignalPattern, XidEntry

@@ -7,7 +7,8 @@ negative, and one point doubles the odds of a cause.
 # No postponed annotations here: typing would compile each of them, which is half of what this module takes to load.
 
 from collections.abc import Mapping
-from typing import NamedTuple
+
+from probes.named import NamedTuple
 
 Points = Mapping[str, int]
 
@@ -278,11 +279,13 @@ class SignalPattern(NamedTuple):
 class Sieve(NamedTuple):
     """What every line of a signal must hold: one of these phrases (`True`: in any case), one of these beginnings.
 
-    No beginnings: it may begin with anything.
+    No beginnings: it may begin with anything.  `further` are phrases of which one must stand besides what its
+    beginning holds, as far as there are any.
     """
 
     phrases: tuple[tuple[str, bool], ...]
     openings: tuple[str, ...] = ()
+    further: tuple[str, ...] = ()
 
 
 class Cause(NamedTuple):

@@ -15,8 +15,9 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from probes.named import NamedTuple
 from triage.rulebook.convert import Names, RuleReader, seconds
 from triage.rulebook.model import Clause, Delta, Item, Metric, Place, Points, Rule
 from triage.rulebook.problems import Problem, did_you_mean, shown

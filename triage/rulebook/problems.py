@@ -7,8 +7,8 @@ once; `RulebookError` carries them out of the loader.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.rulebook.model import Place
 
 

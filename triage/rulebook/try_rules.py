@@ -8,9 +8,9 @@ have tests of their own; that an incident is folded into another is `none`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from probes.model import Entity, LogRecord, Reading, Source
+from probes.named import NamedTuple
 from triage.assess import assess
 from triage.clauses import WHOLE_LOG
 from triage.model import UNDETERMINED, Incident

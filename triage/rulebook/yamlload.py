@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import yaml
 from yaml.events import (
@@ -29,6 +29,7 @@ from yaml.events import (
     StreamEndEvent,
 )
 
+from probes.named import NamedTuple
 from triage.rulebook.model import Place
 from triage.rulebook.problems import Problem, shown
 

@@ -14,9 +14,9 @@ from calendar import timegm
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
-from typing import NamedTuple
 
 from probes.model import LogRecord, Reading
+from probes.named import NamedTuple
 from probes.records import Tally, parse_lines
 from triage.found import Found
 from triage.sections import lspci, proc, smi, smi_text

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from probes.model import LogRecord
+from probes.named import NamedTuple
 from probes.records import Tally, parse_lines
 from triage.found import Found
 from triage.streams import as_utf8, lines

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from probes.model import LOST, NODE, NOT_SUPPORTED, Entity, Missing, Reading, Value
+from probes.named import NamedTuple
 from probes.nvml_owed import OWED
 from probes.pci import normal_address
 from triage.sections.smi_values import (

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from calendar import timegm
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from probes.model import Reading
+from probes.named import NamedTuple
 from probes.pci import normal_address
 from triage.sections import smi
 

@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from probes import node, nvml
 from probes.model import NODE, Entity, Reading, Source
+from probes.named import NamedTuple
 
 DEADLINE = 15.0
 """Seconds that one reading of everything may take; what does not answer by then is unknown."""
@@ -150,7 +150,8 @@ def brought_up(last: Swept, told: Sequence[Reading], sources: Sequence[Source], 
         entity = NODE
         if reading.entity.kind == "gpu":
             known = by_index.get(reading.entity.index)
-            if known is None or (known.uuid, known.pci) != (reading.entity.uuid, reading.entity.pci):
+            now = reading.entity
+            if known is None or known.uuid != now.uuid or known.pci not in (now.pci, node.placed(now).pci):
                 return None
             entity = known
         newer[entity, reading.name] = reading._replace(entity=entity)

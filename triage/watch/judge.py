@@ -10,10 +10,11 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from probes.model import LogRecord, Reading, Source
 from probes.moment import moment
+from probes.named import NamedTuple
 from probes.pci import same_device
 from triage import __version__
 from triage.assess import conclude

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.rulebook.model import Rulebook
 from triage.watch import before
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from probes.moment import Moment
+from probes.named import NamedTuple
 from triage.history import life
 from triage.report import iso, text
 

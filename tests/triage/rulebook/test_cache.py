@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from triage.assess import assess
 from triage.rulebook import cache, load
 from triage.rulebook.model import Rulebook
 from triage.rulebook.problems import RulebookError
+from triage.scanner import _Sieves, flat
 
 DAY = 86400.0
 RECORDS = [
@@ -55,6 +57,20 @@ def plain(book: Rulebook) -> Rulebook:
 
 def kept_files(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
+
+
+def test_no_example_of_a_signal_is_sieved_out(folder: Path) -> None:
+    """By no phrase and no beginning that was worked out for its pattern."""
+    whole, kept = load.load(), cache.load(folder=folder)
+    sieve = _Sieves(kept.sieves)
+    lines = [(place, flat(line)) for place, pattern in enumerate(whole.signals) for line in pattern.examples]
+    assert 300 < len(lines)
+    assert [] == [
+        (whole.signals[place].id, line)
+        for place, line in lines
+        if re2.match(whole.signals[place].match, line) and place not in sieve.places(line)
+    ]
+    assert 50 < sum(bool(held.further) for held in kept.sieves)
 
 
 def test_what_is_kept_is_what_was_loaded(folder: Path) -> None:

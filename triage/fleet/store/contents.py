@@ -11,8 +11,9 @@ import sys
 import zlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from probes.named import NamedTuple
 from triage.fleet.model import Answer, Json, Part
 from triage.fleet.store.schema import number
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, and_, case, func, select
 
+from probes.named import NamedTuple
 from triage.fleet.model import ANSWERED, Answer, Part
 from triage.fleet.store import contents
 from triage.fleet.store.opened import progress

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import NamedTuple
 
+from probes.named import NamedTuple
 from triage.fleet import read
 from triage.fleet.gather import Places
 from triage.fleet.model import FAILED, Answer

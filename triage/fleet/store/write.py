@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Table, and_, case, delete, exists, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from probes.named import NamedTuple
 from triage import __version__
 from triage.fleet.gather import epoch
 from triage.fleet.model import ANSWERED, Answer, Json
