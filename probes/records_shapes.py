@@ -152,7 +152,7 @@ class Shapes:
              self._fabric_manager),
             (r"(\d{1,10})\.(\d{3,9})\]" + _CALLER + r"(.*)", self._uptime),
             (r"\[\s*[TC]\d{1,8}\](.*)", self._caller),
-            (r"\[" + _DATE + r"[T ]" + _CLOCK + r"\s?" + _ZONE + r"?\]:?\s+(.*)", self._bracketed),
+            (r"\[" + _DATE + r"[T ]" + _CLOCK + r"\s?" + _ZONE + r"?\]:?(?:\s+|(?=\[\s*\d))(.*)", self._bracketed),
             (_CLOCK + r"\s+(.*)", self._clock_only),
             (r"(?=\S{0,255}/)[\w.@+/-]{2,255}:(?:\d{1,9}:)?(.*)", self._found_by_grep),
         ]  # fmt: skip
@@ -320,7 +320,8 @@ class Shapes:
 
     def _bracketed(self, found: re.Match[str]) -> Optional[Head]:
         date, clock, digits, zone, text = found.groups()
-        return Head(text, self.clock.on_date(date, clock, digits, zone), pasted=True)
+        text, uptime = _kernel_text(text)  # some collectors put their own time before the kernel's
+        return Head(text, self.clock.on_date(date, clock, digits, zone), uptime, pasted=True)
 
     def _clock_only(self, found: re.Match[str]) -> Optional[Head]:
         journal = _JOURNAL_HOST.match(found[3])
