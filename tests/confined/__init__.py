@@ -39,6 +39,11 @@ def denied(program: Path, calls: Iterable[str], error: int = errno.EPERM) -> lis
     return [str(program), str(error), ",".join(calls)]
 
 
+def deadly(program: Path, calls: Iterable[str]) -> list[str]:
+    """Run a command that the kernel ends at the first of these system calls."""
+    return [str(program), "0", ",".join(calls)]
+
+
 def limited(what: str, most: int) -> list[str]:
     """Run a command under a limit (prlimit): `as` bytes of addresses, `nofile` descriptors, `nproc` processes."""
     if shutil.which("prlimit") is None:

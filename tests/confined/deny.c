@@ -1,4 +1,4 @@
-/* deny ERRNO CALL[,CALL...] COMMAND...: run a command to which the kernel refuses these system calls. */
+/* deny ERRNO CALL[,CALL...] COMMAND...: run a command to which the kernel refuses these system calls; ERRNO 0 kills. */
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -35,7 +35,7 @@ int main(int argc, char **argv) {
         while (at < sizeof calls / sizeof *calls && strcmp(name, calls[at].name)) at++;
         if (at == sizeof calls / sizeof *calls) continue; /* this machine has no such call */
         filter[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)calls[at].number, 0, 1);
-        filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error);
+        filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, error ? SECCOMP_RET_ERRNO | error : SECCOMP_RET_KILL_PROCESS);
     }
     filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     const struct sock_fprog program = {length, filter};
