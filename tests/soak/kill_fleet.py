@@ -30,7 +30,7 @@ LATER, SOONER = 1.02, 0.95
 
 
 class Outcome(NamedTuple):
-    """What came of it: captures that were kept by sweeps that were killed, kills before the first, sweeps that ended."""
+    """What came of it: captures that killed sweeps kept, kills before the first, sweeps that had ended."""
 
     captures: int
     early: int

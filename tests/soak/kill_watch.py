@@ -49,7 +49,7 @@ def main(words: list[str]) -> int:
             sums = Outcome(*(a + b for a, b in zip(sums, found, strict=True)))
     print(
         f"{kills} kills of watch (seed {seed}) in {time.monotonic() - began:.0f} s: {sums.told} lines, each told, "
-        f"{sums.again} of them more than once and then under the same number; {sums.early} kills before it told anything"
+        f"{sums.again} of them more than once and then under the same number; {sums.early} kills before any was told"
     )
     return 0
 
