@@ -119,7 +119,7 @@ mutate: $(DEV)
 AUDIT := $(VENV)/audit
 AUDITED := requirements.lock requirements-build.lock requirements-dev.lock
 audit: $(DEV) $(AUDIT)
-	for lock in $(AUDITED); do $(AUDIT)/bin/pip-audit --require-hashes --disable-pip --requirement $$lock || exit; done
+	for lock in $(AUDITED); do $(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip --requirement $$lock || exit; done
 
 sbom: $(DEV) $(AUDIT)
 	mkdir -p dist
