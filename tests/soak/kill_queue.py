@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.triage.alert.bodies import START, body, change
-from triage.alert.queue import Delivery, open_queue
+from triage.alert.queue import open_queue
+from triage.alert.states import Delivery
 from triage.history.place import Unavailable
 
 LONGEST = 0.06
