@@ -5,7 +5,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rules pytest fix lock clean bench fuzz soak screenshots docs links dist
+.PHONY: help demo test check lint types rules pytest fix lock clean bench fuzz soak faults mutate audit sbom screenshots docs links dist
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,7 +36,11 @@ help:
 	@echo 'make screenshots   draw docs/images anew'
 	@echo 'make docs    the documentation as HTML, in build/docs'
 	@echo 'make dist    wheel, source archive, one executable file and a Debian package, in dist'
-	@echo 'make soak    kill sweeps and whole checks at random moments, KILLS=1000 each, and see that nothing is lost;'
+	@echo 'make faults  the tests that the tables of docs/reliability.md name, and no others'
+	@echo 'make mutate  change what decides in small ways; its tests must notice'
+	@echo 'make audit   whether a locked dependency has a known weakness (asks the network)'
+	@echo 'make sbom    what this is made of, as dist/sbom.cdx.json (CycloneDX)'
+	@echo 'make soak    kill sweeps, checks, watches, fleet sweeps and the queue of alerts at random moments, KILLS=1000 each;'
 	@echo '             tell a watch EVENTS=2000000 lines and see that it stays as small as it was'
 	@echo 'make lock    renew the lock files (needs uv; UPGRADE=--upgrade for newer versions)'
 	@echo 'make clean   remove what make made'
@@ -99,7 +103,32 @@ EVENTS := 2000000
 soak: $(DEV)
 	$(BIN)/python -m tests.soak.kill_sweeps $(KILLS)
 	$(BIN)/python -m tests.soak.kill_checks $(KILLS)
+	$(BIN)/python -m tests.soak.kill_watch $(KILLS)
+	$(BIN)/python -m tests.soak.kill_fleet $(KILLS)
+	$(BIN)/python -m tests.soak.kill_queue $(KILLS)
 	$(BIN)/python -m tests.soak.flat_watch $(EVENTS)
+
+faults: $(DEV)
+	$(BIN)/python -m tests.matrix
+
+mutate: $(DEV)
+	$(PIP) install --require-hashes --requirement requirements-mutate.lock
+	$(BIN)/mutmut run
+
+# Apart, because what audits needs other versions than what is audited.
+AUDIT := $(VENV)/audit
+AUDITED := requirements.lock requirements-build.lock requirements-dev.lock
+audit: $(DEV) $(AUDIT)
+	for lock in $(AUDITED); do $(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip --requirement $$lock || exit; done
+
+sbom: $(DEV) $(AUDIT)
+	mkdir -p dist
+	$(AUDIT)/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.cdx.json
+
+$(AUDIT): requirements-audit.lock
+	$(PYTHON) -m venv --clear $(AUDIT)
+	$(AUDIT)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --requirement requirements-audit.lock
+	touch $(AUDIT)
 
 # --- the virtual environment -------------------------------------------------------------------------------------
 
@@ -141,6 +170,8 @@ lock:
 	$(COMPILE) pyproject.toml --constraint requirements.lock --group dev --output-file requirements-dev.lock
 	$(COMPILE) --constraint requirements-dev.lock --group build --output-file requirements-build.lock
 	$(COMPILE) --group fuzz --output-file requirements-fuzz.lock
+	$(COMPILE) --constraint requirements-dev.lock --group mutate --output-file requirements-mutate.lock
+	$(COMPILE) --group audit --output-file requirements-audit.lock
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

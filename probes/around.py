@@ -148,7 +148,10 @@ class _Asked:
         self._thread = threading.Thread(target=self._run, name=kind, daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as failure:  # too many processes for a further one, or no memory for it
+            self._failure = str(failure)
 
     def _run(self) -> None:
         try:
@@ -159,7 +162,8 @@ class _Asked:
             self._failure = f"{type(failure).__name__}: {failure}"
 
     def told(self, until: float) -> Told:
-        self._thread.join(max(0.0, max(until, self._patience or 0.0) - time.monotonic()))
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, max(until, self._patience or 0.0) - time.monotonic()))
         if self._told is not None:
             return self._told
         if self._nothing:

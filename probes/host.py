@@ -18,7 +18,7 @@ from typing import Optional, Union
 
 from probes import pci_sysfs
 from probes.model import NO_PERMISSION, NODE, NOT_SUPPORTED, Entity, Missing, Reading, Source, Value
-from probes.sysfs import Found, data, first_number, names, number, text, whole
+from probes.sysfs import Found, data, empty, first_number, names, number, text, unseen, whole
 
 MAX_BLOCKED = 64  # processes in uninterruptible sleep that are looked at more closely
 MAX_FILES = 1024  # open files looked at for each
@@ -46,6 +46,7 @@ def probe(deadline: float, root: Path = Path("/")) -> tuple[list[Reading], Sourc
     started, until = time.time(), time.monotonic() + deadline
     readings: list[Reading] = []
     reason = None
+    hidden = [name for name in ("proc", "sys") if empty(root / name)]
     for part in (_kernel, _memory, _driver, pci_sysfs.read, _edac, _processes):
         if time.monotonic() >= until:
             reason = (
@@ -54,7 +55,13 @@ def probe(deadline: float, root: Path = Path("/")) -> tuple[list[Reading], Sourc
             break
         at = time.time()
         readings += [Reading(found.entity, found.name, found.value, found.unit, at) for found in part(root, until)]
-    return readings, Source("host", str(root), bool(readings), started, time.time(), len(readings), reason=reason)
+    if hidden:
+        reason = (
+            f"nothing is to be seen below {' and '.join(f'/{name}' for name in hidden)}; mount what is missing here"
+        )
+    return readings, Source(
+        "host", str(root), bool(readings) and not hidden, started, time.time(), len(readings), reason=reason
+    )
 
 
 def node_name(root: Path = Path("/")) -> str:
@@ -164,17 +171,20 @@ def _meminfo(root: Path) -> Iterator[Found]:
 
 
 def _driver(root: Path, _until: float) -> Iterator[Found]:
+    unknown = Missing(NOT_SUPPORTED)
+    absent: Value = unknown if empty(root / "sys/module") else "absent"
     for module in _MODULES:
         folder = root / "sys/module" / module
         version = text(folder / "version")
         loaded = version if isinstance(version, str) else "loaded"
-        yield Found(NODE, f"module.{module}", loaded if folder.is_dir() else "absent", "text")
+        yield Found(NODE, f"module.{module}", loaded if folder.is_dir() else absent, "text")
     yield Found(NODE, "driver.module-version", text(root / "sys/module/nvidia/version"), "text")
     yield Found(NODE, "driver.flavour", _flavour(root), "text")
     devices = [name for name in names(root / "dev") if name[:6] == "nvidia" and name[6:].isdecimal()]
-    yield Found(NODE, "driver.devices", len(devices), "count")
+    dark = empty(root / "dev")
+    yield Found(NODE, "driver.devices", unknown if dark else len(devices), "count")
     for name in ("nvidiactl", "nvidia-uvm"):
-        yield Found(NODE, f"driver.device.{name}", (root / "dev" / name).exists(), "flag")
+        yield Found(NODE, f"driver.device.{name}", unknown if dark else (root / "dev" / name).exists(), "flag")
 
 
 def _flavour(root: Path) -> Value:
@@ -209,9 +219,10 @@ def _processes(root: Path, until: float) -> Iterator[Found]:
             running.add(state[1])
         if state is not None and state[0] == "D":
             blocked.append((int(name), state[1]))
+    hidden = unseen(proc)
     for program, service in _SERVICES.items():
-        yield Found(NODE, f"service.{service}", "running" if program in running else "not-running", "text")
-    yield Found(NODE, "host.processes.blocked", len(blocked), "count")
+        yield Found(NODE, f"service.{service}", "running" if program in running else hidden or "not-running", "text")
+    yield Found(NODE, "host.processes.blocked", len(blocked) or hidden or 0, "count")
     with_gpu = 0
     for pid, command in sorted(blocked)[:MAX_BLOCKED]:
         holds = _holds_gpu(proc / str(pid))
@@ -221,7 +232,7 @@ def _processes(root: Path, until: float) -> Iterator[Found]:
         yield Found(process, "process.state", "blocked", "text")
         yield Found(process, "process.gpu-open", holds, "flag")
         yield Found(process, "process.in-driver", in_driver, "flag")
-    yield Found(NODE, "host.processes.blocked.gpu", with_gpu, "count")
+    yield Found(NODE, "host.processes.blocked.gpu", with_gpu or hidden or 0, "count")
 
 
 def _state(process: Union[str, Path]) -> Optional[tuple[str, str]]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Optional
 
-from probes import aside
+from probes import aside, sysfs
 from probes.model import NO_PERMISSION, NODE, TIMED_OUT, Entity, Missing, Reading, Source, Value
 from probes.named import NamedTuple
 
@@ -109,7 +109,8 @@ def probe(until: float, root: Path = Path("/")) -> Optional[tuple[list[Reading],
         Reading(entity, name, value, "text", at) for process in found for entity, name, value in _of(process, told)
     ]
     others = [process for process in found if process.name not in _HELPERS]
-    unknown = Missing(TIMED_OUT) if cut else Missing(NO_PERMISSION) if hidden and not others else None
+    unseen = None if others else Missing(NO_PERMISSION) if hidden else sysfs.unseen(root / "proc")
+    unknown = Missing(TIMED_OUT) if cut else unseen
     readings.append(Reading(NODE, "job.processes", unknown or len(others), "count", at))
     readings += [Reading(NODE, name, value, "text", at) for name, value in _of_node(others, told, unknown)]
     reason = None

@@ -128,7 +128,12 @@ class _Background:
         self._thread = threading.Thread(
             target=self._sweep, args=(deadline, library_env, state_dir, started), name="nvml", daemon=True
         )
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as failure:  # too many processes for a further one, or no memory for it
+            self._failure = str(failure)
+            if started is not None:
+                nvml.stop(started, state_dir)
 
     def _sweep(
         self,
@@ -145,7 +150,8 @@ class _Background:
                 nvml.stop(started, state_dir)
 
     def result(self, until: float) -> tuple[list[Reading], list[Entity], list[Source]]:
-        self._thread.join(max(0.0, until - time.monotonic()) + 0.1)
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, until - time.monotonic()) + 0.1)
         if self._told is not None:
             return self._told
         reason = f"the NVML probe failed: {self._failure}"

@@ -41,7 +41,7 @@ def _docker(line: str) -> str:
 
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return line
     text, time = entry.get("log"), entry.get("time")
     if not isinstance(text, str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 from probes.model import NO_PERMISSION, NOT_SUPPORTED, Entity, Missing, Value
 from probes.named import NamedTuple
@@ -12,6 +12,8 @@ from probes.named import NamedTuple
 Read = Union[str, Missing]
 Place = Union[str, Path]
 _MOST = 4096
+_ALL_PROCESSES = "pid:[4026531836]"
+"""The namespace of processes that the kernel itself made (PROC_PID_INIT_INO of include/linux/proc_ns.h)."""
 
 
 class Found(NamedTuple):
@@ -77,6 +79,30 @@ def names(path: Place) -> list[str]:
         return sorted(os.listdir(path))
     except OSError:
         return []
+
+
+def empty(folder: Place) -> bool:
+    """Return whether a folder holds nothing, or cannot be looked into."""
+    try:
+        with os.scandir(folder) as found:
+            return next(found, None) is None
+    except OSError:
+        return True
+
+
+def unseen(proc: Path) -> Optional[Missing]:
+    """Return why a process that runs on this node may not be seen here; None where all are."""
+    if empty(proc):
+        return Missing(NOT_SUPPORTED)
+    try:
+        seen = os.readlink(proc / "self/ns/pid")
+    except OSError:
+        seen = _ALL_PROCESSES  # a kernel without such namespaces
+    if seen != _ALL_PROCESSES:
+        return Missing("error:only the processes of this container are seen")
+    if (proc / "self").exists() and not (proc / "1").exists():
+        return Missing(NO_PERMISSION)  # hidepid
+    return None
 
 
 def first_number(told: Read) -> Value:

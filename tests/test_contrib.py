@@ -62,3 +62,22 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
 
     assert (0, "") == (done.returncode, done.stdout + done.stderr)
     assert 3 == len(units)
+
+
+@pytest.mark.parametrize(("unit", "most"), [("gpu-triage-check.service", 4.0), ("gpu-triage-watch.service", 4.0)])
+def test_the_units_leave_little_to_whoever_takes_them_over(unit: str, most: float) -> None:
+    """By the score of systemd-analyze security, and the devices that are asked stay reachable."""
+    if shutil.which("systemd-analyze") is None:
+        why = "systemd-analyze is missing; install the Debian package systemd"
+        pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
+    path = ROOT / "contrib" / "systemd" / unit
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--no-pager", path], capture_output=True, text=True
+    )
+    score = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
+
+    assert score is not None, done.stderr
+    assert float(score[1]) <= most
+    assert not re.search(
+        r"^(PrivateDevices|ProtectClock|DeviceAllow|ProtectKernelLogs)=", path.read_text(), re.MULTILINE
+    )

@@ -65,7 +65,7 @@ def read_corpus(path: str | Path) -> Iterator[Case]:
             try:
                 case = json.loads(line)
                 missing = [key for key in ("id", "log", "cause") if key not in case]
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 raise ValueError(f"{path}:{number}: not a JSON object: {error}") from None
             if missing or case["cause"] not in LEAVES:
                 what = f"no {missing[0]!r}" if missing else f"unknown cause {case['cause']!r}"

@@ -111,7 +111,7 @@ def test_a_module_that_is_not_free_is_proprietary(tree: Path) -> None:
 
 
 def test_an_empty_host_is_unknown_and_never_zero(tmp_path: Path) -> None:
-    """What cannot be read is missing; a module that is not there is absent, which is known."""
+    """What cannot be read is missing, and so is whether a module is loaded where no module can be seen."""
     found = node(tmp_path)
     for name in (
         "host.memory.total",
@@ -120,9 +120,47 @@ def test_an_empty_host_is_unknown_and_never_zero(tmp_path: Path) -> None:
         "driver.flavour",
         "pci.gpus",
         "edac.corrected",
+        "module.nvidia",
+        "driver.devices",
+        "driver.device.nvidiactl",
+        "service.fabricmanager",
+        "host.processes.blocked",
+        "host.processes.blocked.gpu",
     ):
         assert isinstance(found[name], Missing), name
-    assert found["module.nvidia"] == "absent"
+    source = host.probe(5.0, tmp_path)[1]
+    assert (False, "nothing is to be seen below /proc and /sys; mount what is missing here") == (
+        source.readable,
+        source.reason,
+    )
+
+
+def test_a_module_that_is_not_among_those_loaded_is_absent(tree: Path) -> None:
+    assert ("580.65.06", "absent") == (node(tree)["module.nvidia"], node(tree)["module.nvidia_uvm"])
+
+
+@pytest.mark.parametrize(
+    ("namespace", "first", "why"),
+    [
+        ("pid:[4026531836]", True, None),
+        ("pid:[4026532501]", True, "error:only the processes of this container are seen"),
+        ("pid:[4026531836]", False, "no-permission"),
+    ],
+)
+def test_a_daemon_that_may_be_out_of_sight_is_not_called_stopped(
+    tree: Path, namespace: str, first: bool, why: str | None
+) -> None:
+    """In a container only its own processes are seen, and with hidepid only one's own."""
+    (tree / "proc/self/ns").mkdir(parents=True)
+    (tree / "proc/self/ns/pid").symlink_to(namespace)
+    if first:
+        write(tree, "proc/1/stat", "1 (init) S 0 1 1")
+    write(tree, "proc/100/stat", "100 (nv-fabricmanage) S 1 1")
+    found = node(tree)
+
+    assert "running" == found["service.fabricmanager"]
+    assert ("not-running" if why is None else Missing(why)) == found["service.dcgm"]
+    assert (0 if why is None else Missing(why)) == found["host.processes.blocked"]
 
 
 @pytest.mark.parametrize("nonsense", ["", "\0", "x y z", "\x1b[2J", "-", "9" * 5000])

@@ -68,6 +68,7 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "sys/module/nvidia").mkdir(parents=True)
     (tmp_path / "sys/module/nvidia/refcnt").write_text("5\n")
     (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/1/fd").mkdir(parents=True)
     return tmp_path
 
 
@@ -152,6 +153,14 @@ def test_an_idle_node_has_no_job_and_that_is_known(root: Path) -> None:
     found, _ = read(root)
 
     assert {(NODE, "job.processes"): 0} == found
+
+
+def test_a_container_that_sees_only_itself_does_not_call_the_node_idle(root: Path) -> None:
+    (root / "proc/self/ns").mkdir(parents=True)
+    (root / "proc/self/ns/pid").symlink_to("pid:[4026532501]")
+    found, _ = read(root)
+
+    assert Missing("error:only the processes of this container are seen") == found[NODE, "job.processes"]
 
 
 def test_where_no_time_was_left_nothing_is_called_idle(root: Path) -> None:

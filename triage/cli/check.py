@@ -19,7 +19,7 @@ from typing import Any
 from triage.cli import output
 from triage.cli.alerting import add_alerts, alerts_file
 from triage.cli.asking import Asking
-from triage.cli.exits import CHECK, Refused
+from triage.cli.exits import CHECK, OUT_OF_MEMORY, Refused
 from triage.cli.options import (
     Parser,
     add_history,
@@ -95,6 +95,15 @@ with --format slurm the reason for which the node should be drained is printed, 
 
 def main(words: Sequence[str]) -> int:
     """Probe, decide, print."""
+    try:
+        return _check(words)
+    except Exception as error:  # too little memory or too few files to draw a report, or a mistake of ours
+        from triage.cli.dispatch import bug
+
+        return _refuse(Refused(bug(error)), words)
+
+
+def _check(words: Sequence[str]) -> int:
     gc.disable()  # so short a life makes no garbage that is worth looking for
     try:
         args = parser().parse_args(words)
@@ -215,6 +224,8 @@ def _sweep(args: Any, now: float) -> dict[str, Any]:
     except Refused as refused:
         output.tell(refused.message)
         return nothing_known(refused.message.partition("\n")[0], now=now)
+    except MemoryError:
+        return nothing_known(OUT_OF_MEMORY, now=now)
     except Exception as error:  # monitoring must get its line even from a mistake of ours
         from triage.cli.dispatch import bug
 

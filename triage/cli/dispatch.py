@@ -16,7 +16,7 @@ from typing import NoReturn
 from probes.named import NamedTuple
 from triage import __version__
 from triage.cli import output
-from triage.cli.exits import BUG, CHECK, DONE, INTERRUPTED, USAGE, Refused
+from triage.cli.exits import BUG, CHECK, DONE, INTERRUPTED, OUT_OF_MEMORY, SHORT_OF, USAGE, Refused
 
 
 class Verb(NamedTuple):
@@ -95,6 +95,9 @@ def run() -> NoReturn:
 
 def bug(error: Exception) -> str:
     """Return one line that names the mistake and the place, or the whole traceback if debugging is on."""
+    short = OUT_OF_MEMORY if isinstance(error, MemoryError) else SHORT_OF.get(getattr(error, "errno", None) or 0)
+    if short is not None:
+        return short
     from traceback import extract_tb, format_exception
 
     if os.environ.get("GPU_TRIAGE_DEBUG"):

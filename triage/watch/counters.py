@@ -87,7 +87,13 @@ class Counters:
         started = nvml.begin(DEADLINE, state_dir=self._children, brief=brief)
         sweep = self._in_brief if brief else self._sweep
         self._thread = threading.Thread(target=sweep, args=(started,), name="counters", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as failure:  # too many processes for a further one, or no memory for it
+            self._thread = None
+            if started is not None:
+                nvml.stop(started, self._children)
+            self._tell(_nothing(failure, time.clock_gettime(time.CLOCK_MONOTONIC)))
 
     def take(self) -> Swept | None:
         """Return what was read since it was asked last, None if nothing was."""
@@ -115,11 +121,9 @@ class Counters:
         try:
             readings, sources = node.counters(DEADLINE, state_dir=self._children, started=started)
         except Exception as failure:  # whatever is wrong with one sweep, the watch goes on
-            now = time.time()
-            reason = f"the counters could not be read: {type(failure).__name__}: {failure}"
-            readings, sources = [], [Source("nvml", "libnvidia-ml.so.1", False, now, now, reason=reason)]
-        self._done.append(Swept(readings, sources, began))
-        os.write(self._write, b"x")
+            self._tell(_nothing(failure, began))
+        else:
+            self._tell(Swept(readings, sources, began))
 
     def _in_brief(self, started: nvml.Started | None) -> None:
         last = self._last
@@ -133,8 +137,17 @@ class Counters:
         if merged is None:
             self._due = 0.0
             merged = last
-        self._done.append(merged)
+        self._tell(merged)
+
+    def _tell(self, swept: Swept) -> None:
+        self._done.append(swept)
         os.write(self._write, b"x")
+
+
+def _nothing(failure: Exception, began: float) -> Swept:
+    now = time.time()
+    reason = f"the counters could not be read: {type(failure).__name__}: {failure}"
+    return Swept([], [Source("nvml", "libnvidia-ml.so.1", False, now, now, reason=reason)], began)
 
 
 def brought_up(last: Swept, told: Sequence[Reading], sources: Sequence[Source], began: float) -> Swept | None:

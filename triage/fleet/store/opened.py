@@ -55,6 +55,8 @@ class Store:
         self.patience = patience
         self.is_file = self.url.drivername == "sqlite"
         self._prepared = False
+        self._greeting_ends = 0.0
+        self._greetings: list[threading.Timer] = []
         if self.is_file:
             self.shown = str(self.url.database)
             self._engine = create_engine(self.url, connect_args={"timeout": 0.2, "check_same_thread": False})
@@ -67,6 +69,7 @@ class Store:
             defaults |= {"keepalives_count": "3", "application_name": "gpu-triage"}
             arguments |= {name: value for name, value in defaults.items() if name not in self.url.query}
             self._engine = create_engine(self.url, connect_args=arguments, pool_size=1, max_overflow=0)
+            event.listen(self._engine, "connect", self._greeted, insert=True)
 
     def __enter__(self) -> Store:
         return self
@@ -155,7 +158,7 @@ class Store:
     def _once(self, work: Callable[[Connection], Told], options: dict[str, Any], end: float) -> Told:
         if self.is_file and "IMMEDIATE" in options["begin"]:
             _make_file(str(self.url.database))
-        with self._engine.connect() as plain:
+        with self._connected(end) as plain:
             connection = plain.execution_options(**options)
             with _cut_off(connection, max(0.05, end - time.monotonic())):
                 try:
@@ -168,6 +171,26 @@ class Store:
                     with contextlib.suppress(Exception):
                         plain.invalidate()
                     raise
+
+    @contextlib.contextmanager
+    def _connected(self, end: float) -> Iterator[Connection]:
+        """Connect, and cut off a server that takes a connection and then does not answer who it is."""
+        self._greeting_ends = end
+        try:
+            opened = self._engine.connect()
+        finally:
+            for timer in self._greetings:
+                timer.cancel()
+            self._greetings.clear()
+        with opened:
+            yield opened
+
+    def _greeted(self, raw: Any, _record: object) -> None:
+        """SQLAlchemy's own first questions follow, which nobody else bounds."""
+        timer = threading.Timer(max(0.05, self._greeting_ends - time.monotonic()), _shut, (raw,))
+        timer.daemon = True
+        timer.start()
+        self._greetings.append(timer)
 
     def reason(self, error: BaseException) -> str:
         """Return one line of what the driver says, without anything that is secret."""
@@ -209,8 +232,7 @@ def _cut_off(connection: Connection, seconds: float) -> Iterator[None]:
             if connection.dialect.name == "sqlite":
                 raw.interrupt()
             else:
-                with socket.socket(fileno=os.dup(raw.pgconn.socket)) as wire:
-                    wire.shutdown(socket.SHUT_RDWR)
+                _shut(raw)
 
     running: list[threading.Timer] = []
 
@@ -228,6 +250,12 @@ def _cut_off(connection: Connection, seconds: float) -> Iterator[None]:
     finally:
         connection.info.pop(_PROGRESS, None)
         running[0].cancel()
+
+
+def _shut(raw: Any) -> None:
+    """Cut a connection to PostgreSQL, so that whoever waits for it waits no longer."""
+    with contextlib.suppress(Exception), socket.socket(fileno=os.dup(raw.pgconn.socket)) as wire:
+        wire.shutdown(socket.SHUT_RDWR)
 
 
 def progress(connection: Connection) -> None:

@@ -215,7 +215,36 @@ def lies(guest: socket.socket) -> None:
         guest.sendall(b"D\xff\xff\xff\xff" + b"\x41" * 4096)
 
 
-@pytest.mark.parametrize("says", [says_nothing, hangs_up, speaks_http, lies])
+GREETING = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I"
+"""Whoever asks may come in, and the server is ready for a question."""
+
+
+def falls_silent(guest: socket.socket) -> None:
+    """Lets everybody in, and never answers."""
+    guest.recv(1 << 16)
+    guest.sendall(b"N")
+    guest.recv(1 << 16)
+    guest.sendall(GREETING)
+    while guest.recv(1 << 16):
+        pass
+
+
+def sends_a_gigabyte(guest: socket.socket) -> None:
+    """Answers the first question with one row that does not end."""
+    guest.recv(1 << 16)
+    guest.sendall(b"N")
+    guest.recv(1 << 16)
+    guest.sendall(GREETING)
+    guest.recv(1 << 16)
+    column = b"x\0" + bytes(6) + b"\0\0\0\x19" + b"\xff" * 6 + bytes(2)
+    guest.sendall(b"T" + (len(column) + 6).to_bytes(4, "big") + b"\0\1" + column)
+    guest.sendall(b"D" + (1 << 30).to_bytes(4, "big") + b"\0\1" + ((1 << 30) - 10).to_bytes(4, "big"))
+    while True:
+        guest.sendall(b"A" * (1 << 16))
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("says", [says_nothing, hangs_up, speaks_http, lies, falls_silent, sends_a_gigabyte])
 def test_what_is_no_server_is_given_up_in_time(says: Callable[[socket.socket], None]) -> None:
     """One line says so, and the password is not in it."""
     began = time.monotonic()

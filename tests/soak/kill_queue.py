@@ -1,0 +1,152 @@
+"""Kills writers of the queue of alerts at random moments and sees that what was put down, or told, is still known.
+
+    python -m tests.soak.kill_queue [KILLS] [SEED]        (default: 1000 kills)
+
+One process puts incidents down and acknowledges each on a pipe; another notes
+what a target was told, and acknowledges that.  Both are killed with SIGKILL.
+Then the file must be sound and know every acknowledged incident as it stood or
+as it stood later, and every acknowledged delivery, and nothing set aside.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.triage.alert.bodies import START, body, change
+from triage.alert.queue import open_queue
+from triage.alert.states import Delivery
+from triage.history.place import Unavailable
+
+LONGEST = 0.06
+"""Seconds until the kill; to open the queue and put one incident down takes some 5 ms."""
+INCIDENTS = 50
+"""How many different ones there are; each is put down again and again."""
+_ACK = struct.Struct("<qq")
+
+
+class Outcome(NamedTuple):
+    """What came of it: incidents put down, deliveries noted, kills before the first of a round."""
+
+    put: int
+    noted: int
+    empty: int
+
+
+def main(words: list[str]) -> int:
+    """Kill, check, and print the figures."""
+    kills = int(words[0]) if words else 1000
+    seed = int(words[1]) if len(words) > 1 else int(time.time())
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        found = torment(Path(folder) / "state", kills, seed)
+        print(
+            f"{kills} kills of the alert queue's writers (seed {seed}) in {time.monotonic() - began:.0f} s: "
+            f"{found.put} incidents put down and {found.noted} deliveries noted, all there; "
+            f"{found.empty} kills before the first of a round; nothing corrupt, nothing set aside"
+        )
+    return 0
+
+
+def torment(state: Path, kills: int, seed: int) -> Outcome:
+    """Kill so many times; raises AssertionError at the first loss."""
+    chance = random.Random(seed)
+    with open_queue(state) as queue:
+        queue.targets(["hook"], 1, START)
+    put: dict[int, int] = {}
+    noted: dict[int, int] = {}
+    counts = [0, 0, 0]
+    for number in range(kills):
+        first = (number + 1) * 100_000
+        acks = _round([_put, _note], state, first, chance.uniform(0.0, LONGEST))
+        for known, told in zip((put, noted), acks, strict=True):
+            known.update(told)
+        counts = [counts[0] + len(acks[0]), counts[1] + len(acks[1]), counts[2] + (not any(acks))]
+        _check(state, put, noted, number)
+    return Outcome(*counts)
+
+
+Acks = list[tuple[int, int]]
+
+
+def _round(works: list[Callable[[Path, int, int], None]], state: Path, first: int, seconds: float) -> tuple[Acks, ...]:
+    """Let each of them work until it is killed; return what each acknowledged."""
+    children: list[tuple[int, int]] = []
+    for work in works:
+        reader, ack = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(reader)
+            try:
+                work(state, ack, first)
+            finally:
+                os._exit(1)
+        os.close(ack)
+        children.append((pid, reader))
+    time.sleep(seconds)
+    for pid, _ in children:
+        os.kill(pid, signal.SIGKILL)
+    acks: list[Acks] = []
+    for pid, reader in children:
+        os.waitpid(pid, 0)
+        data = b""
+        while select.select([reader], [], [], 0)[0] and (more := os.read(reader, 65536)):
+            data += more
+        os.close(reader)
+        acks.append(list(_ACK.iter_unpack(data[: len(data) // _ACK.size * _ACK.size])))
+    return tuple(acks)
+
+
+def _put(state: Path, ack: int, first: int) -> None:
+    """Put incidents down; what each is worth grows, so that a lost change is seen."""
+    with open_queue(state) as queue:
+        for value in range(first, first + 90_000):
+            name = value % INCIDENTS
+            try:
+                queue.put([change(body(str(name)))._replace(stand=str(value))], START + value)
+            except Unavailable:  # the other one writes
+                continue
+            os.write(ack, _ACK.pack(name, value))
+
+
+def _note(state: Path, ack: int, first: int) -> None:
+    """Note deliveries to the target."""
+    with open_queue(state) as queue:
+        for value in range(first, first + 90_000):
+            name = value % INCIDENTS
+            told = Delivery(said="open", sent=float(value), nth=value)
+            try:
+                queue.note("hook", None, [(body(str(name))["fingerprint"], told)])
+            except Unavailable:
+                continue
+            if body(str(name))["fingerprint"] in queue.deliveries("hook"):  # it is none's before the incident is there
+                os.write(ack, _ACK.pack(name, value))
+
+
+def _check(state: Path, put: dict[int, int], noted: dict[int, int], number: int) -> None:
+    with open_queue(state) as queue:
+        assert [] == queue.notices, f"round {number}: {queue.notices}"
+        (sound,) = queue.db.execute("PRAGMA integrity_check").fetchone()
+        assert "ok" == sound, f"round {number}: {sound}"
+        stands, told = queue.stands(), queue.deliveries("hook")
+    for name, value in put.items():
+        stood = int(stands[body(str(name))["fingerprint"]])
+        assert value <= stood, f"round {number}: incident {name} was put down as {value} and stands as {stood}"
+    for name, value in noted.items():
+        nth = told[body(str(name))["fingerprint"]].nth
+        assert value <= nth, f"round {number}: delivery {value} of {name} was noted, the last known is {nth}"
+    left = [path.name for path in state.iterdir() if ".corrupt-" in path.name or ".foreign-" in path.name]
+    assert [] == left, f"round {number}: {left}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
