@@ -33,9 +33,6 @@ from triage.rulebook.problems import Problem, RulebookError
 
 CATALOG = RULES / "catalog"
 
-R575 = (575,)
-"""The driver branch that changed the first register of Xids 144 to 150."""
-
 
 class XidDetails(NamedTuple):
     """What else is said of an Xid.

@@ -121,13 +121,6 @@ class EccEscape(NamedTuple):
     pcie: int
 
 
-class MigInstance(NamedTuple):
-    """The MIG instance that a line names."""
-
-    gpu_instance: int
-    compute_instance: int | None
-
-
 Decoded: TypeAlias = (
     Nvlink5 | Nvlink74 | RecoveryChange | Containment | ShaderException | MmuFault | RpcTimeout | EccEscape
 )
@@ -166,8 +159,6 @@ _ESCAPE = re.compile(r"DRAM:(\d{1,9}), LTC:(\d{1,9}), MMU:(\d{1,9}), PCIE:(\d{1,
 _INIT = re.compile(r"\((0x[0-9a-f]{1,8}):(0x[0-9a-f]{1,8})(?::(\d{1,6}))?\)", re.IGNORECASE)
 _SXID = re.compile(r"SXid \([^()]{0,40}\): (?P<code>\d{1,6}), (?P<text>.{0,400})")
 _SXID_TEXT = re.compile(r"(?P<fatal>Fatal|Non-fatal), (?:Link (?P<link>\d{1,3}) ?)?(?P<text>.*)")
-_MIG = re.compile(r"\bGPU-I:(\d{1,3})(?: GPU-CI:(\d{1,3}))?")
-_PREVIOUS = re.compile(r"caused by previous Xid (\d{1,5})\b")
 
 
 def recovery(text: str) -> RecoveryChange | None:
@@ -281,18 +272,6 @@ def ecc_escape(text: str) -> EccEscape | None:
     """Decode the text of an Xid 140."""
     match = _ESCAPE.search(text[:LONGEST])
     return None if match is None else EccEscape(*(int(number) for number in match.groups()))
-
-
-def mig_instance(text: str) -> MigInstance | None:
-    """Return the MIG instance in the head of an Xid line, `(PCI:0000:b3:00 GPU-I:05 GPU-CI:01)`."""
-    match = _MIG.search(text[:LONGEST])
-    return None if match is None else MigInstance(int(match[1]), int(match[2]) if match[2] else None)
-
-
-def previous_xid(text: str) -> int | None:
-    """Return the Xid that the driver itself names as the cause (drivers from 570.124 on)."""
-    match = _PREVIOUS.search(text[:LONGEST])
-    return None if match is None else int(match[1])
 
 
 _BY_CODE: Mapping[int, Callable[[str], Decoded | None]] = {

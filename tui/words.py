@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Mapping
 
-from triage.render.text import RISKS, number
+from triage.render.words import RISKS, number
 from tui.facts import WORDS, Evidence, Gpu, Incident, Verdict, Witness
 from tui.text import Span, age
 

@@ -187,16 +187,6 @@ def test_further_lines_of_a_switch_error_have_no_severity_of_their_own() -> None
     assert (24007, None, None) == (found.code, found.fatal, found.link)
 
 
-def test_the_head_and_the_tail_of_a_line_are_read() -> None:
-    """MIG instances, and the Xid that the driver itself names as the cause."""
-    line = "NVRM: Xid (PCI:0000:b3:00 GPU-I:05 GPU-CI:01): 45, pid=1, name=a, Ch 00000010 caused by previous Xid 31"
-
-    assert decode.MigInstance(5, 1) == decode.mig_instance(line)
-    assert decode.MigInstance(5, None) == decode.mig_instance(line.replace(" GPU-CI:01", ""))
-    assert 31 == decode.previous_xid(line)
-    assert decode.previous_xid("NVRM: Xid (PCI:0000:b3:00): 45, pid=1") is None
-
-
 # Whatever comes
 
 WORDS = (
@@ -218,7 +208,7 @@ def test_nothing_raises_on_any_text(code: int, text: str, version: str | None) -
     found = decode.fields(code, text)
     assert found.keys() <= decode.FIELDS
     assert all(isinstance(value, str) and value for value in found.values())
-    for read in (decode.init_failure, decode.sxid, decode.mig_instance, decode.previous_xid):
+    for read in (decode.init_failure, decode.sxid):
         read(text)
 
 

@@ -158,7 +158,7 @@ def _tested(told: Json, drawn: Look) -> list[str]:
 
 
 def _waits(told: Json, drawn: Look) -> list[str]:
-    from triage.render.text import moment as spoken
+    from triage.render.words import moment as spoken
 
     count = told["waiting"]
     head: list[Span] = [("strong", told["target"]), ("", told["kind"]), ("faint", told["where"])]
@@ -177,7 +177,7 @@ def _waits(told: Json, drawn: Look) -> list[str]:
 
 
 def _refusal(told: Json, drawn: Look) -> list[str]:
-    from triage.render.text import moment as spoken
+    from triage.render.words import moment as spoken
 
     says = f"{spoken(told['at'])} {told['target']} refused {told['event']} of {told['fingerprint']}: {told['why']}"
     return fill(drawn, [("critical", "REFUSED"), ("", says)], hang="  ")

@@ -193,8 +193,8 @@ def _safe(text: str, drawn: Look) -> str:
 
 
 def _lines(incident: Json, drawn: Look) -> list[str]:
-    from triage.render.text import moment as spoken
-    from triage.render.text import times, verdict_words
+    from triage.render.words import moment as spoken
+    from triage.render.words import times, verdict_words
 
     severity, history = incident["severity"], incident["history"]
     head: list[Span] = [
@@ -222,7 +222,7 @@ def _lines(incident: Json, drawn: Look) -> list[str]:
 
 
 def _story(told: Json, drawn: Look) -> list[str]:
-    from triage.render.text import moment as spoken
+    from triage.render.words import moment as spoken
 
     events = told["events"]
     lines = [

@@ -16,7 +16,6 @@ from triage.fleet import model
 
 SSH = "ssh"
 SLURM = "slurm"
-WAYS = (SSH, SLURM)
 
 Argv = Callable[[str], Sequence[str]]
 """The command for a node."""

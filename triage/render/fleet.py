@@ -10,7 +10,7 @@ from typing import Any
 
 from triage.fleet.names import fold
 from triage.render.layout import Look, fill
-from triage.render.text import verdict_words
+from triage.render.words import verdict_words
 
 Json = dict[str, Any]
 

@@ -11,7 +11,7 @@ from typing import Any
 from triage.fleet.names import fold
 from triage.render.layout import Look, fill
 from triage.render.safe import cut
-from triage.render.text import verdict_words
+from triage.render.words import verdict_words
 
 Json = dict[str, Any]
 

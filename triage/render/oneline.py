@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from triage.render.safe import safe
-from triage.render.text import number, where
+from triage.render.words import number, where
 
 MOST = 240
 """Characters of the message; monitoring cuts longer ones where it likes."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from triage.render.layout import Look, fill
-from triage.render.text import RISKS, number
+from triage.render.words import RISKS, number
 
 Json = dict[str, Any]
 

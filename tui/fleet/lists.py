@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from triage.render.text import number
+from triage.render.words import number
 from tui.filters import Fields
 from tui.fleet.picture import NodeRows, Picture, named
 from tui.text import Span, age

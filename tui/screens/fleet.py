@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 
-from triage.render.text import number
+from triage.render.words import number
 from tui.facts import facts
 from tui.fleet.lists import GROUPS, NODES, STATE_WORDS, Groups, Nodes, map_lines
 from tui.fleet.picture import GroupRow, NodeRow, Picture, Said, named

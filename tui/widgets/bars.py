@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triage.render.text import number
+from triage.render.words import number
 from tui.facts import Verdict
 from tui.look import Look
 from tui.text import Line, Span, padded, width_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from triage.render.text import number
+from triage.render.words import number
 from tui.facts import Evidence, Incident
 from tui.look import Look
 from tui.text import Line, Span, heading, padded, width_of, wrap

@@ -14,7 +14,8 @@ from triage.model import Device, Evidence
 from triage.render.color import colored
 from triage.render.layout import Look
 from triage.render.safe import cells
-from triage.render.text import number, render, where
+from triage.render.text import render
+from triage.render.words import number, where
 
 Golden = Callable[[str, str], None]
 HOSTILE = "NVRM: Xid (PCI:0000:4e:00): 79, name=\x1b[2J\x1b]52;c;\x07\u202eevil\x9b\0\r\nCRITICAL  all is well"
