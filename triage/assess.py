@@ -8,7 +8,7 @@ it.  Nothing here reads a source or prints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from probes.model import BESIDE, LogRecord, Missing, Reading, Source
@@ -16,24 +16,19 @@ from probes.pci import same_device
 from triage.case import Answer, Case, selected
 from triage.clauses import answer, events
 from triage.inventory import devices_of, facts_of, processes_of, reading_key
-from triage.model import SEVERITIES, UNDETERMINED, Assessment, Device, Evidence, Incident, Signal, Step
-from triage.rulebook.model import Action, Item, Metric, Points, Rule, Rulebook, Seen
+from triage.model import SEVERITIES, UNDETERMINED, Assessment, Device, Evidence, Incident, Signal
+from triage.rulebook.model import Item, Metric, Points, Rule, Rulebook, Seen
 from triage.scanner import Scanner
 from triage.storm import repeats
 from triage.timeline import FOLD, Spans, Timeline, build, seconds_between
-from triage.verdict import counted, decide, families, probabilities, status, sums
+from triage.verdict import counted, decide, status
+from triage.whatnext import remedies, steps, to_settle
 
 if TYPE_CHECKING:
     from triage.history.past import Past
 
 EARLY = 10.0
 """Seconds by which a symptom may be logged before the incident that explains it."""
-
-TELLS = 0.02
-"""Probability that the leading family must win or lose for a question to be worth a person's time."""
-
-REMEDY_RISK = "reboots-node"
-"""What it takes to load another driver version."""
 
 Preset = Mapping[str, str]
 
@@ -227,7 +222,7 @@ def _incident(
         explains=(),
         settle=to_settle(rule, evidence, verdict.by_family, rulebook),
         next=(
-            *_remedies(evidence, verdict.family, rulebook),
+            *remedies(evidence, verdict.family, rulebook),
             *steps(rule, verdict.family, verdict.leaf or UNDETERMINED, leading, rulebook),
         ),
         boot=last.record.boot if last else None,
@@ -319,47 +314,6 @@ def _summary(rule: Rule, case: Case, device: Device | None, seen: int) -> str:
     what = f" (Xid {', '.join(map(str, codes))})" if codes else ""
     often = f", {seen} lines" if seen > 1 else ""
     return f"{rule.title}{where}{what}{often}"
-
-
-def to_settle(
-    rule: Rule, evidence: Sequence[Evidence], by_family: Mapping[str, float], rulebook: Rulebook
-) -> tuple[str, ...]:
-    """Return what a person can find out, the one that could move the leading family furthest first."""
-    leading = next(iter(by_family))
-    items = {item.id: item for item in rule.evidence}
-    moves: list[tuple[float, str]] = []
-    base = sums(evidence)
-    for unread in evidence:
-        item = items.get(unread.id)
-        if unread.state != "unknown" or item is None or unread.settle is None:
-            continue
-        answers = [item.points, item.otherwise.points if item.otherwise else {}]
-        shift = 0.0
-        for points in answers:
-            moved = dict(base)
-            for leaf, value in points.items():
-                moved[leaf] = moved.get(leaf, 0) + value
-            shift = max(shift, abs(families(probabilities(moved, rulebook), rulebook)[leading] - by_family[leading]))
-        if shift >= TELLS:
-            moves.append((-shift, unread.settle))
-    return tuple(dict.fromkeys(text for _, text in sorted(moves, key=lambda move: move[0])))
-
-
-def _remedies(evidence: Sequence[Evidence], family: str, rulebook: Rulebook) -> Iterator[Step]:
-    """Yield what ends a known bug, where the verdict is what the bug speaks for."""
-    for item in evidence:
-        leaf = max(item.points, key=item.points.__getitem__, default=None)
-        if item.do is not None and leaf is not None and rulebook.causes[leaf].family == family:
-            yield Step(item.do, REMEDY_RISK, rulebook.causes[leaf].owner)
-
-
-def steps(rule: Rule, family: str, leaf: str, leading: str, rulebook: Rulebook) -> tuple[Step, ...]:
-    """Return the actions for the verdict, those naming the leaf before those naming the family."""
-    chosen: list[Action] = []
-    for wanted in dict.fromkeys((leaf, family)):
-        chosen.extend(action for action in rule.actions if action.for_ == wanted)
-    cause = rulebook.causes[leaf if leaf in rulebook.causes else leading]
-    return tuple(Step(action.do, action.risk, cause.owner) for action in chosen)
 
 
 def _fold(opened: Sequence[tuple[Incident, Case]]) -> list[Incident]:

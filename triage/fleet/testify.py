@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from probes.named import NamedTuple
-from triage.assess import steps, to_settle
 from triage.fleet.census import Census, Event
 from triage.fleet.follow import Facts, Pattern, patterns, tally
 from triage.fleet.hypotheses import Hypotheses, Hypothesis
@@ -22,6 +21,7 @@ from triage.model import UNDETERMINED, Evidence
 from triage.report import bearing, leading, verdict_of
 from triage.rulebook.model import Item, Rule, Rulebook, Spread
 from triage.verdict import counted, decide
+from triage.whatnext import steps, to_settle
 
 TANGLED = "cannot be told from {other} here; one node with only one of the two would tell"
 EXPLAINED = "explained by {other}"
