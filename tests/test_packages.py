@@ -20,7 +20,8 @@ LOG = "NVRM: Xid (PCI:0000:4e:00): 79, pid=811, name=python, GPU has fallen off 
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     if shutil.which("dpkg-deb") is None:
-        pytest.fail("dpkg-deb is missing; the Debian package cannot be built here")
+        why = "dpkg-deb is missing, so no Debian package can be built here"
+        pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
     env = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
     built = subprocess.run(
         [sys.executable, "packaging/build.py", str(folder)],
