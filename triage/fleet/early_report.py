@@ -12,6 +12,9 @@ from triage.report import TOOL, iso
 
 SCHEMA_VERSION = 1
 
+NOTHING = "nothing could be compared; it takes captures of several sweeps, or of many GPUs of one model (fleet sweep)"
+"""What is said where no comparison could be made, which is not that all is well."""
+
 
 def to_early_report(found: Early, answers: Sequence[Answer], *, generated_at: float, complete: bool = True) -> Json:
     """Return the signs, worst first, with what could not be compared and who said nothing."""
@@ -60,7 +63,8 @@ def render(report: Json, look: Look) -> str:
     )
     lines += ["", "EARLY SIGNS (no verdicts: nothing failed yet)"]
     if not report["signs"]:
-        lines += fill(look, [("", "none that chance would not show as often")], "  ")
+        said = "none that chance would not show as often" if report["tests"] else NOTHING
+        lines += fill(look, [("", said)], "  ")
     for sign in report["signs"]:
         chance = f"; by chance {sign['chance']:g}" if sign["chance"] is not None else ""
         lines += fill(look, [("", f"- {sign['node']} {sign['gpu']}: {sign['says']}{chance}.")], "  ", "    ")

@@ -52,6 +52,15 @@ def test_one_sweep_compares_no_rates_and_says_so(run: Run, folder: Path) -> None
     assert "fewer than two readings" in done.stdout
 
 
+def test_where_nothing_could_be_compared_nobody_is_called_well(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "gpu1.log").write_text("[    1.000000] usb 1-1: new high-speed USB device number 2 using xhci_hcd\n")
+    done = run("fleet", "early", str(tmp_path))
+
+    assert "0 comparisons" in done.stdout
+    assert "nothing could be compared" in done.stdout
+    assert "none that chance" not in done.stdout
+
+
 def test_a_folder_of_noise_is_nothing_that_could_be_read(run: Run, tmp_path: Path) -> None:
     (tmp_path / "noise.log").write_bytes(b"\0\1\2" * 999)
 
