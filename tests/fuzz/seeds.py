@@ -28,7 +28,8 @@ def _logs(every: int) -> Iterator[bytes]:
 def _files() -> Iterator[bytes]:
     for folder in ("tests/triage/sections/data", "tests/fixtures", "examples"):
         for path in sorted((ROOT / folder).iterdir()):
-            yield path.read_bytes()
+            if path.is_file():
+                yield path.read_bytes()
 
 
 def _packed() -> Iterator[bytes]:
