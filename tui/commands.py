@@ -29,7 +29,7 @@ def _export(app: TriageApp, words: str) -> None:
     if form in ("capture", "redacted"):
         app.export_capture(path.strip(), redact=form == "redacted")
         return
-    if form not in ("text", "json"):
+    if form not in ("text", "json", "ndjson"):
         form, path = "text", words
     app.export(form, path.strip())
 
@@ -63,7 +63,7 @@ COMMANDS = (
             _say_of_it("acknowledge"), False),
     Command("dispute", "dispute [CAUSE] WHY", "say that this verdict is wrong, and what it was",
             _say_of_it("dispute"), False),
-    Command("export", "export text|json|capture|redacted [FILE]",
+    Command("export", "export text|json|ndjson|capture|redacted [FILE]",
             "write what this screen shows to a file, or all of this node", _export),
     Command("at", "at TIME|now", "what was known by then: 03:10, 2026-08-22T03:10Z",
             lambda app, words: app.go_to_time(words), False),
@@ -89,7 +89,7 @@ def run(app: TriageApp, line: str) -> None:
         command = started[0] if len(started) == 1 else None
     if command is None:
         near = get_close_matches(name, [each.name for each in COMMANDS], n=1)
-        hint = f"did you mean :{near[0]}?" if near else f"one of {', '.join(each.name for each in COMMANDS)}"
+        hint = f"did you mean :{near[0]}?" if near else "? lists them"
         app.say(f"no command '{name}'; {hint}")
     elif not words.strip() and not command.alone:
         app.say(f"say which: :{command.usage}")

@@ -10,6 +10,8 @@ drawn in reverse.
 from __future__ import annotations
 
 import locale
+import os
+import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
@@ -92,4 +94,6 @@ def style(theme: str, names: str) -> Style:
 
 def speaks_utf8() -> bool:
     """Return whether the locale says that the terminal shows UTF-8."""
-    return locale.getpreferredencoding(False).upper().replace("-", "") == "UTF8"
+    # In the locale C Python takes UTF-8 of its own accord, which says nothing of the terminal.
+    of_its_own_accord = sys.flags.utf8_mode and not os.environ.get("PYTHONUTF8")
+    return not of_its_own_accord and locale.getpreferredencoding(False).upper().replace("-", "") == "UTF8"

@@ -58,11 +58,13 @@ class Takes(App[None]):
     def export(self, form: str, path: str) -> None:
         """Write what the screen shows to a file that is not there yet, and say where."""
         screen = self.screen
-        text = screen.exported(form) if isinstance(screen, TriageScreen) else None
+        text = None
+        if isinstance(screen, TriageScreen):
+            text = screen.rows_exported() if form == "ndjson" else screen.exported(form)
         if text is None:
             self.say(f"this screen has nothing to export as {form}")
             return
-        ending = "json" if form == "json" else "txt"
+        ending = "txt" if form == "text" else form
         target = Path(path).expanduser() if path else Path(self.free_name(getattr(screen, "crumb", ""), ending))
         try:
             clipboard.write_new(target, text)

@@ -143,11 +143,18 @@ def test_an_unknown_theme_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_locale_without_utf8_gets_ascii() -> None:
     script = "from tui.look import speaks_utf8; print(speaks_utf8())"
-    environ = {**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    for locale, expected in (("C", "False"), ("C.UTF-8", "True")):
-        ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environ | {"LC_ALL": locale},
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHON"))}
+    strict = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for environ, expected in (
+        ({"LC_ALL": "C", **strict}, "False"),
+        ({"LC_ALL": "C"}, "False"),  # Python itself goes on in UTF-8 then
+        ({"LANG": "C"}, "False"),
+        ({"LC_ALL": "C.UTF-8", **strict}, "True"),
+        ({"LANG": "C.UTF-8"}, "True"),
+    ):
+        ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=bare | environ,
                              capture_output=True, text=True, check=True)  # fmt: skip
-        assert expected == ran.stdout.strip()
+        assert expected == ran.stdout.strip(), environ
 
 
 def test_keys_of_the_config_are_checked_before_the_screen_is_taken(

@@ -84,6 +84,37 @@ class FleetWays(Ways):
 
         threading.Thread(target=read, name="node", daemon=True).start()
 
+    def open_named(self, text: str) -> None:
+        """Open an incident of the node that is looked at; of a fleet, by its place in the list or its rule."""
+        if self.fleet is None or self.node is not None:
+            super().open_named(text)
+            return
+        groups = () if self.picture is None else self.picture.groups
+        place = int(text) - 1 if text.isdecimal() else None
+        found = next((each for n, each in enumerate(groups) if n == place or each.rule == text), None)
+        if found is None:
+            self.say(f"no incident '{text}'; give its place in the list or its rule")
+        elif isinstance(self.screen, FleetScreen):
+            self.screen.open_group(found)
+        else:
+            self.say("go back to the fleet first: Esc")
+
+    def open_gpu(self, text: str) -> None:
+        """Open a GPU of the node that is looked at."""
+        if not self._at_no_node():
+            super().open_gpu(text)
+
+    def open_log_at(self, words: str) -> None:
+        """Open the log of the node that is looked at."""
+        if not self._at_no_node():
+            super().open_log_at(words)
+
+    def _at_no_node(self) -> bool:
+        if self.fleet is None or self.node is not None:
+            return False
+        self.say("open a node first: Enter on it, or :node NAME")
+        return True
+
     def on_node_read(self, message: NodeRead) -> None:
         """Add what reading the node said, if it is still looked at."""
         if message.node != self.node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -57,6 +58,8 @@ class TriageScreen(Screen[None]):
     ready = False
     """Whether the widgets are there: a key may come before they are."""
     _before: Widget | None = None
+    _mistaken: tuple[Table, str, int] | None = None
+    """The filter that was not understood, of which table, and the column of its mistake."""
 
     @property
     def triage(self) -> TriageApp:
@@ -93,6 +96,13 @@ class TriageScreen(Screen[None]):
     def exported(self, form: str) -> str | None:
         """Return this screen as `text` or `json`, None if it has no such form."""
         return None
+
+    def rows_exported(self) -> str | None:
+        """Return the rows of the table that has the focus as NDJSON, None if there is no table."""
+        table = self.focused if isinstance(self.focused, Table) else next(iter(self.query(Table)), None)
+        if table is None:
+            return None
+        return "".join(json.dumps({"key": row.key, **row.fields}, default=str) + "\n" for row in table.rows)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Let keys do nothing while there is nothing yet for them to act on."""
@@ -218,12 +228,20 @@ class TriageScreen(Screen[None]):
             return
         try:
             table.ask(text)
+            self._mistaken = None
         except FilterError as error:
+            self._mistaken = table, text, error.column
             self.triage.say(f"filter: {error}")
 
     def action_filter(self) -> None:
-        """Ask for a filter, with the present one to change."""
+        """Ask for a filter, with the present one to change, or the one that was not understood, at its mistake."""
         table = self.focused if isinstance(self.focused, Table) else next(iter(self.query(Table)), None)
         if table is not None:
             self.set_focus(table)
-            self.ask("/", table.asked)
+            if self._mistaken is not None and self._mistaken[0] is table:
+                _, text, column = self._mistaken
+                self._mistaken = None
+                self.ask("/", text)
+                self.query_one("#prompt", Prompt).query_one(Input).cursor_position = column - 1
+            else:
+                self.ask("/", table.asked)

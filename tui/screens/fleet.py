@@ -216,10 +216,15 @@ class FleetScreen(TriageScreen):
         on = self._on() if lines is self.focused else None
         if isinstance(on, NodeRow):
             self.triage.open_node(on.node)
-        elif isinstance(on, GroupRow) and on.wide == 1:
-            self.triage.open_node(on.nodes, on.rule)
         elif isinstance(on, GroupRow):
-            quoted = f'"{on.nodes}"' if " " in on.nodes else on.nodes
+            self.open_group(on)
+
+    def open_group(self, group: GroupRow) -> None:
+        """Open the node of an incident, or narrow the list to its nodes."""
+        if group.wide == 1:
+            self.triage.open_node(group.nodes, group.rule)
+        else:
+            quoted = f'"{group.nodes}"' if " " in group.nodes else group.nodes
             self._narrow("#nodes", f"node:{quoted}")
 
     def _narrow(self, which: str, text: str) -> None:

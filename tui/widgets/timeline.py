@@ -37,9 +37,10 @@ def timeline_rows(incidents: Sequence[Incident], width: int, look: Look) -> list
             stamp = f"+{witness.monotonic:.3f}s"
         size = max(8, len(stamp)) if item.at is not None else 12
         often = f" x{item.count}" if item.count > 1 else ""
+        tags = " ".join(dict.fromkeys(labels))  # several incidents may give a line the same number
         start: list[Span] = [
             ("", f"  {stamp:<{size}} "),
-            ("mark", padded(" ".join(labels), max(6, len(" ".join(labels))), look) + " "),
+            ("mark", padded(tags, max(6, len(tags)), look) + " "),
         ]
         said = witness_words(witness)
         line: Line = (*start, ("strong" if "T" in labels else "", said), ("faint", often))

@@ -107,6 +107,26 @@ def test_screen(name: str, drive: Callable[..., TriageApp], golden: Callable[[di
     golden(shown)
 
 
+def test_commands_that_need_a_node_say_so_and_an_incident_of_the_fleet_opens_by_its_place(
+    drive: Callable[..., TriageApp],
+) -> None:
+    async def story(app: TriageApp, pilot: Pilot[None]) -> None:
+        for asked in ("log", "gpu 0"):
+            app.command(asked)
+            await pilot.pause()
+            assert "open a node first" in text_of(app)
+        app.command("incident 99")
+        await pilot.pause()
+        assert "no incident '99'" in text_of(app)
+        app.command("incident 1")
+        await pilot.pause()
+        assert [f"gpu-{n:04d}" for n in range(20, 32)] == [row.key for row in table(app, "nodes").rows]
+        app.command("incident gpu-off-bus")
+        await until(app, pilot, lambda: isinstance(app.screen, NodeOfFleetScreen))
+
+    drive(story)
+
+
 def test_one_fault_on_many_nodes_is_one_line_and_enter_shows_its_nodes(drive: Callable[..., TriageApp]) -> None:
     async def story(app: TriageApp, pilot: Pilot[None]) -> None:
         assert "gpu-[0020-0031]" in text_of(app)
