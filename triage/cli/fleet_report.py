@@ -42,7 +42,7 @@ def parser() -> Parser:
 gpu-triage fleet report captures/
 gpu-triage fleet report captures/*.tar.gz --inventory racks.csv --format json
 gpu-triage fleet report --store postgresql://triage@db/fleet --since 30d
-gpu-triage fleet report /shared/captures --cluster tcp://head:8786
+gpu-triage fleet report /nfs/captures --cluster tcp://head:8786
 """,
         EXITS,
     )
