@@ -170,7 +170,6 @@ def test_when_the_kernel_kills_the_child_for_its_memory_no_gpu_is_accused(
     told = json.loads((tmp_path / "told").read_bytes())
 
     assert killed
-    assert not source(told, "nvml")["readable"]
     assert "ok" != told["status"]
     assert not [each for each in told["incidents"] if each["rule"]["id"].startswith("nvml")]
 

@@ -629,7 +629,7 @@ def test_escape_closes_the_prompt_and_not_the_screen(drive: Drive) -> None:
 
 WRONG = (
     ("incidnet 1", "did you mean :incident?"),
-    ("frobnicate", "no command 'frobnicate'; one of quit, incident"),
+    ("frobnicate", "no command 'frobnicate'; ? lists them"),
     ("incident", "say which: :incident N|RULE"),
     ("incident 9", "no incident '9'"),
     ("gpu 99", "no GPU '99'"),
