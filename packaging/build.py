@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from triage import __version__  # noqa: E402
 from triage.cli import completion, install, manual  # noqa: E402
+from triage.shipped import shipped  # noqa: E402
 
 PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -87,7 +88,7 @@ def debian(site: Path, tree: Path, dist: Path) -> None:
     _text(tree / "usr/share/fish/vendor_completions.d/gpu-triage.fish", completion.fish(known))
     for kit, folder in (("systemd", "usr/lib/systemd/system"), ("slurm", "usr/lib/gpu-triage")):
         for file in install.KITS[kit]:  # they name /usr/bin/gpu-triage as they stand
-            text = (install.contrib() / file.source).read_text(encoding="utf-8")
+            text = (shipped("contrib") / file.source).read_text(encoding="utf-8")
             _text(tree / folder / Path(file.target).name, text, file.mode)
     about = tree / "usr/share/doc/gpu-triage"
     _text(about / "copyright", (ROOT / "LICENSE").read_text(encoding="utf-8"))

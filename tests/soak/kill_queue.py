@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import os
 import random
-import select
-import signal
-import struct
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.soak.writers import ACK, killed
 from tests.triage.alert.bodies import START, body, change
 from triage.alert.queue import open_queue
 from triage.alert.states import Delivery
@@ -31,7 +29,6 @@ LONGEST = 0.06
 """Seconds until the kill; to open the queue and put one incident down takes some 5 ms."""
 INCIDENTS = 50
 """How many different ones there are; each is put down again and again."""
-_ACK = struct.Struct("<qq")
 
 
 class Outcome(NamedTuple):
@@ -67,43 +64,12 @@ def torment(state: Path, kills: int, seed: int) -> Outcome:
     counts = [0, 0, 0]
     for number in range(kills):
         first = (number + 1) * 100_000
-        acks = _round([_put, _note], state, first, chance.uniform(0.0, LONGEST))
+        acks = killed([partial(work, state, first=first) for work in (_put, _note)], chance.uniform(0.0, LONGEST))
         for known, told in zip((put, noted), acks, strict=True):
             known.update(told)
         counts = [counts[0] + len(acks[0]), counts[1] + len(acks[1]), counts[2] + (not any(acks))]
         _check(state, put, noted, number)
     return Outcome(*counts)
-
-
-Acks = list[tuple[int, int]]
-
-
-def _round(works: list[Callable[[Path, int, int], None]], state: Path, first: int, seconds: float) -> tuple[Acks, ...]:
-    """Let each of them work until it is killed; return what each acknowledged."""
-    children: list[tuple[int, int]] = []
-    for work in works:
-        reader, ack = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.close(reader)
-            try:
-                work(state, ack, first)
-            finally:
-                os._exit(1)
-        os.close(ack)
-        children.append((pid, reader))
-    time.sleep(seconds)
-    for pid, _ in children:
-        os.kill(pid, signal.SIGKILL)
-    acks: list[Acks] = []
-    for pid, reader in children:
-        os.waitpid(pid, 0)
-        data = b""
-        while select.select([reader], [], [], 0)[0] and (more := os.read(reader, 65536)):
-            data += more
-        os.close(reader)
-        acks.append(list(_ACK.iter_unpack(data[: len(data) // _ACK.size * _ACK.size])))
-    return tuple(acks)
 
 
 def _put(state: Path, ack: int, first: int) -> None:
@@ -115,7 +81,7 @@ def _put(state: Path, ack: int, first: int) -> None:
                 queue.put([change(body(str(name)))._replace(stand=str(value))], START + value)
             except Unavailable:  # the other one writes
                 continue
-            os.write(ack, _ACK.pack(name, value))
+            os.write(ack, ACK.pack(name, value))
 
 
 def _note(state: Path, ack: int, first: int) -> None:
@@ -129,7 +95,7 @@ def _note(state: Path, ack: int, first: int) -> None:
             except Unavailable:
                 continue
             if body(str(name))["fingerprint"] in queue.deliveries("hook"):  # it is none's before the incident is there
-                os.write(ack, _ACK.pack(name, value))
+                os.write(ack, ACK.pack(name, value))
 
 
 def _check(state: Path, put: dict[int, int], noted: dict[int, int], number: int) -> None:

@@ -13,19 +13,19 @@ from __future__ import annotations
 
 import os
 import random
-import select
 import shutil
-import signal
 import sqlite3
-import struct
 import sys
 import tempfile
 import time
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from probes.model import Reading
 from probes.moment import Moment, moment
+from tests.soak.writers import ACK, killed
 from tests.triage.history.sweeps import board, counter, gpus, incident, sweep
 from triage.history import readings
 from triage.history.store import FILE, open_store
@@ -34,7 +34,6 @@ from triage.history.sweep import Memory
 WRITERS = 2
 LONGEST = 0.06
 """Seconds until the kill: a sweep takes some 2 ms, the first of a process with its opening 5 ms."""
-_ACK = struct.Struct("<qq")
 
 
 class Outcome(NamedTuple):
@@ -81,30 +80,8 @@ def torment(folder: Path, kills: int, seed: int) -> Outcome:
 
 def _round(state: Path, number: int, seconds: float) -> dict[int, int]:
     """Let the writers write until they are killed; return the sweeps that were acknowledged, with their values."""
-    children: list[tuple[int, int]] = []
-    for writer in range(WRITERS):
-        reader, ack = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.close(reader)
-            try:
-                _write(state, ack, number * 1000 + writer * 500)
-            finally:
-                os._exit(1)
-        os.close(ack)
-        children.append((pid, reader))
-    time.sleep(seconds)
-    acks: dict[int, int] = {}
-    for pid, _ in children:
-        os.kill(pid, signal.SIGKILL)
-    for pid, reader in children:
-        os.waitpid(pid, 0)
-        data = b""
-        while select.select([reader], [], [], 0)[0] and (more := os.read(reader, 65536)):
-            data += more
-        os.close(reader)
-        acks.update(_ACK.iter_unpack(data[: len(data) // _ACK.size * _ACK.size]))
-    return acks
+    works = [partial(_write, state, first=number * 1000 + writer * 500) for writer in range(WRITERS)]
+    return dict(chain.from_iterable(killed(works, seconds)))
 
 
 def _write(state: Path, ack: int, first: int) -> None:
@@ -133,7 +110,7 @@ def _write(state: Path, ack: int, first: int) -> None:
             assert "history" in told["incidents"][0]
             seq = memory.written
             assert seq is not None
-        os.write(ack, _ACK.pack(seq, value))
+        os.write(ack, ACK.pack(seq, value))
     time.sleep(60)
 
 

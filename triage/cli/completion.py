@@ -59,17 +59,25 @@ def main(words: Sequence[str]) -> int:
 
 def verbs() -> Iterator[tuple[str, list[Word]]]:
     """Yield each verb with the words that can follow it."""
-    from triage.cli import fleet
     from triage.cli.dispatch import VERBS
-    from triage.cli.rules import ACTIONS
 
-    modules = {**PARSERS, **_MORE}
-    subs = {"fleet": tuple(each.name for each in fleet.VERBS), "rules": tuple(ACTIONS)}
+    modules, subs = {**PARSERS, **_MORE}, sub_verbs()
     for verb in VERBS:
         found = [Word(name, (), False, "") for name in subs.get(verb.name, ())]
         if verb.name in modules:
             found += list(_options(import_module(modules[verb.name]).parser()))
         yield verb.name, found
+
+
+def sub_verbs() -> Mapping[str, Mapping[str, str]]:
+    """Return what each verb that has verbs of its own can do, and what that does, in one line."""
+    from triage.cli import fleet
+    from triage.cli.rules import ACTIONS
+
+    return {
+        "fleet": {verb.name: " ".join(verb.says.split()) for verb in fleet.VERBS},
+        "rules": {name: says for name, (says, *_) in ACTIONS.items()},
+    }
 
 
 def _options(parsed: argparse.ArgumentParser) -> Iterator[Word]:

@@ -8,13 +8,13 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import Any
 
 from triage.cli import output
 from triage.cli.exits import DONE, Refused
 from triage.cli.options import Parser
 from triage.render.color import wants_color
+from triage.shipped import shipped
 
 FIRST = "riser"
 
@@ -47,7 +47,7 @@ def main(words: Sequence[str]) -> int:
         output.write("".join(f"{name:<13} {story['title']}\n" for name, story in told.items()))
         return DONE
     story = told[args.story]
-    os.chdir(examples())  # so that the commands are those that a reader of this folder would type
+    os.chdir(shipped("examples"))  # so that the commands are those that a reader of this folder would type
     if args.screens:
         return _typed(["tui", *shlex.split(story["screens"])])
     asks = output.is_terminal(sys.stdin) and output.is_terminal(sys.stdout)
@@ -79,15 +79,9 @@ def stories() -> Mapping[str, Any]:
     import yaml
 
     try:
-        return dict(yaml.safe_load((examples() / "stories.yaml").read_text(encoding="utf-8")))
+        return dict(yaml.safe_load((shipped("examples") / "stories.yaml").read_text(encoding="utf-8")))
     except OSError as error:
         raise Refused(f"the stories cannot be read ({output.reason_of(error)}); install gpu-triage anew") from error
-
-
-def examples() -> Path:
-    """Return where the recorded logs stand: within the package, or beside it in a checkout."""
-    installed = Path(__file__).resolve().parents[1] / "examples"
-    return installed if installed.is_dir() else installed.parents[1] / "examples"
 
 
 def _typed(words: list[str]) -> int:

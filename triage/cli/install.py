@@ -18,6 +18,7 @@ from triage.cli import output
 from triage.cli.exits import DONE, Refused
 from triage.cli.options import Parser
 from triage.cli.output import reason_of
+from triage.shipped import shipped
 
 _PROGRAM = "/usr/bin/gpu-triage"
 """How the files name this program until they are printed."""
@@ -131,16 +132,10 @@ def filled(file: File) -> str:
     Raises:
         Refused: if that path would need quotes.
     """
-    text, path = (contrib() / file.source).read_text(encoding="utf-8"), program()
+    text, path = (shipped("contrib") / file.source).read_text(encoding="utf-8"), program()
     if _PROGRAM in text and not _PLAIN.fullmatch(path):
         raise Refused(f"{path!r} would need quotes in {file.source}; install gpu-triage in a folder with a plain name")
     return text.replace(_PROGRAM, path)
-
-
-def contrib() -> Path:
-    """Return where the files stand: within the package, or beside it in a checkout."""
-    installed = Path(__file__).resolve().parents[1] / "contrib"
-    return installed if installed.is_dir() else installed.parents[1] / "contrib"
 
 
 def program() -> str:

@@ -10,7 +10,8 @@ from contextlib import redirect_stdout
 
 from probes.named import NamedTuple
 from triage import __version__
-from triage.cli import dispatch, fleet, rules
+from triage.cli import dispatch
+from triage.cli.completion import sub_verbs
 
 WIDTH = "88"
 """Columns of the help that pages are made from."""
@@ -38,14 +39,11 @@ class Command(NamedTuple):
 def commands() -> Iterator[Command]:
     """Yield the program, its verbs and their sub-verbs, as the help lists them."""
     yield Command((), "is it the hardware, or is it the driver?")
-    subs = {
-        "fleet": {verb.name: verb.says for verb in fleet.VERBS},
-        "rules": {name: says for name, (says, *_) in rules.ACTIONS.items()},
-    }
+    subs = sub_verbs()
     for verb in dispatch.VERBS:
         yield Command((verb.name,), verb.says)
         for name, says in subs.get(verb.name, {}).items():
-            yield Command((verb.name, name), " ".join(says.split()))
+            yield Command((verb.name, name), says)
 
 
 def help_of(command: Command) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from triage.cli.demo import examples, stories
+from triage.cli.demo import stories
+from triage.shipped import shipped
 
 ENDS = {
     "riser": "HARDWARE, very likely (0.97) - PCIe path: slot, riser, cable, switch",
@@ -54,7 +55,7 @@ def test_each_chapter_names_files_that_travel_with_the_program(name: str) -> Non
     for words in [story["screens"], *(chapter["run"] for chapter in story["chapters"])]:
         for word in shlex.split(words):
             if "." in word and not word.startswith("-") and ":" not in word:
-                assert (examples() / word).exists(), f"{name}: {word}"
+                assert (shipped("examples") / word).exists(), f"{name}: {word}"
 
 
 def test_a_shortened_chapter_says_how_much_is_left() -> None:
