@@ -9,7 +9,6 @@ ends within its deadline whatever the driver does.
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -20,9 +19,10 @@ from probes import bounded
 from probes.model import NODE, NOT_SUPPORTED, TIMED_OUT, Entity, Missing, Reading, Source, Value
 from probes.named import NamedTuple
 from probes.nvml_failures import FAULTS, OPENING, Failures
+from probes.nvml_heard import Gpu, Heard
 from probes.nvml_node import CPER, CPER_CALL, NODE_CALLS
 from probes.nvml_owed import BRIEF_OWED, BRIEFLY, OWED
-from probes.nvml_process import GRACE, asked, called, end, left_over, remedy, start
+from probes.nvml_process import GRACE, called, end, left_over, remedy, start
 from probes.stuck import Stuck
 
 # Seconds one call may take.  Without persistence mode the driver brings a GPU
@@ -36,79 +36,12 @@ _BLAME_FROM = 0.5  # with less time left than this nobody is called unresponsive
 _MAX_LINE = 1 << 20
 _CHILD = "probes.nvml_child"
 _GATHER = 0.004
-_decoded = json.JSONDecoder().raw_decode
 _RESPONSIVE = "gpu.responsive"
 NOT_REACHED = "error:not-reached"  # time was up, or NVML gone, before this GPU's turn came; it is not accused
 
 _UNKNOWN = Missing(NOT_SUPPORTED)
 # What the node is asked and can do without, and the readings that come of it.
 _OF_NODE = {**{function: call.outs for call in NODE_CALLS for function, _ in call.ways}, CPER_CALL: (CPER,)}
-
-
-class _Gpu(NamedTuple):
-    """What has been heard of one GPU; `migs` are the UUIDs and names of its MIG devices."""
-
-    entity: Entity
-    values: dict[str, tuple[Value, str, float]]
-    migs: dict[int, tuple[Optional[str], Optional[str]]]
-
-
-class _Heard:
-    """What the children of one sweep have said so far."""
-
-    def __init__(self) -> None:
-        self.node: dict[str, tuple[Value, str, float]] = {}
-        self.gpus: dict[int, _Gpu] = {}
-        self.count: Optional[int] = None
-        self.done: set[int] = set()
-        self.fatal: Optional[tuple[str, str]] = None
-        self.start()
-
-    def start(self) -> None:
-        """Another child begins."""
-        self.ended = False
-        self._asked = b"? start-up"
-
-    @property
-    def asking(self) -> tuple[Optional[int], str]:
-        """Which GPU (None: the node) was asked last, and what."""
-        return asked(self._asked)
-
-    def gpu(self, index: int) -> _Gpu:
-        return self.gpus.setdefault(index, _Gpu(Entity("gpu", index=index), {}, {}))
-
-    def entity(self, index: Optional[int]) -> Optional[Entity]:
-        return None if index is None else self.gpu(index).entity
-
-    def take(self, line: bytes) -> bool:
-        """Take in one line; true if it opened a new call."""
-        if line.startswith(b"?"):  # half of them
-            self._asked = line
-            return True
-        (kind, *words), _ = _decoded(line.decode())  # `loads` looks for an encoding and for blanks besides
-        if kind == "read":
-            index, at, readings = words
-            values = self.node if index is None else self.gpu(index).values
-            for reading in readings:
-                told = reading[1]
-                value = _UNKNOWN if told is None else Missing(str(told["missing"])) if isinstance(told, dict) else told
-                name, unit = OWED[reading[0]] if len(reading) == 2 else (reading[0], reading[2])
-                values[name] = (value, unit, at)
-        elif kind == "gpu":
-            index, pci, uuid, serial, name = words
-            self.gpus[index] = self.gpu(index)._replace(entity=Entity("gpu", pci, uuid, serial, index, name))
-        elif kind == "mig":
-            gpu, index, uuid, name = words
-            self.gpu(gpu).migs[index] = (uuid, name)
-        elif kind == "count":
-            self.count = int(words[0])
-        elif kind == "done":
-            self.done.add(words[0])
-        elif kind == "fatal":
-            self.fatal = (str(words[0]), str(words[1]))
-        elif kind == "end":
-            self.ended = True
-        return False
 
 
 class Started(NamedTuple):
@@ -149,7 +82,7 @@ def sweep(
     hung = left_over(state_dir) if started is None else []
     if hung:
         return _refuse(hung, began)
-    heard = _Heard()
+    heard = Heard()
     notes: list[str] = []
     failures = Failures()
     without: set[str] = set()  # functions of the node that are not asked again
@@ -217,7 +150,7 @@ def stop(started: Started, state_dir: Optional[Path] = None) -> None:
 
 
 def _conclude(
-    heard: _Heard,
+    heard: Heard,
     ending: _Ending,
     failed: Mapping[int, str],
     notes: list[str],
@@ -265,21 +198,21 @@ def _conclude(
     return readings, entities, [Source("nvml", origin, readable, started, now, len(readings), reason=reason)]
 
 
-def _unopened(heard: _Heard, failed: Mapping[int, str]) -> list[tuple[int, str]]:
+def _unopened(heard: Heard, failed: Mapping[int, str]) -> list[tuple[int, str]]:
     """The GPUs that NVML lists but could not open, and why; one that is lost is told by its state."""
     opened = sorted(heard.done - set(failed))
     states = ((index, heard.gpu(index).values.get("gpu.state", (None,))[0]) for index in opened)
     return [(index, state.reason) for index, state in states if isinstance(state, Missing)]
 
 
-def _unread(heard: _Heard, failed: Mapping[int, str], index: int) -> bool:
+def _unread(heard: Heard, failed: Mapping[int, str], index: int) -> bool:
     """Whether so little is known of a GPU that nobody may say that it is well."""
     if index in heard.done and index not in failed:
         return isinstance(heard.gpu(index).values.get("gpu.state", (_UNKNOWN,))[0], Missing)
     return failed.get(index) not in FAULTS
 
 
-def _owed(gpu: _Gpu, done: bool, otherwise: Missing, now: float, names: Sequence[tuple[str, str]]) -> list[Reading]:
+def _owed(gpu: Gpu, done: bool, otherwise: Missing, now: float, names: Sequence[tuple[str, str]]) -> list[Reading]:
     """All readings of one GPU: those it owes first, then what else it said."""
     values = dict(gpu.values)
     if done:
@@ -293,7 +226,7 @@ def _owed(gpu: _Gpu, done: bool, otherwise: Missing, now: float, names: Sequence
     return owed + [_more(gpu, name, value) for name, value in values.items()]
 
 
-def _more(gpu: _Gpu, name: str, value: tuple[Value, str, float]) -> Reading:
+def _more(gpu: Gpu, name: str, value: tuple[Value, str, float]) -> Reading:
     """What a GPU said beyond what it owes; of its MIG devices, each is an entity of its own at the same address."""
     number, _, of_mig = name.partition(" ")
     if not of_mig:
@@ -308,7 +241,7 @@ def _reading(entity: Entity, name: str, value: tuple[Value, str, float]) -> Read
 
 def _ask(
     process: bounded.Process,
-    heard: _Heard,
+    heard: Heard,
     until: float,
     failures: Failures,
     state_dir: Optional[Path],
@@ -325,7 +258,7 @@ def _ask(
     return ending
 
 
-def _listen(process: bounded.Process, heard: _Heard, until: float, hung: Collection[object]) -> _Ending:
+def _listen(process: bounded.Process, heard: Heard, until: float, hung: Collection[object]) -> _Ending:
     listener, rest, errors = bounded.Listener(process), b"", b""
     call_until = _call_until(heard, until, hung)
     while True:
@@ -352,7 +285,7 @@ def _listen(process: bounded.Process, heard: _Heard, until: float, hung: Collect
             return _Ending(TIMED_OUT, chunk.timed_out and call_until < until)
 
 
-def _call_until(heard: _Heard, until: float, hung: Collection[object]) -> float:
+def _call_until(heard: Heard, until: float, hung: Collection[object]) -> float:
     """When a call that begins now has hung: half the time that is left, so that there is time for the others.
 
     Once one has hung, each GPU that is left gets its share.
