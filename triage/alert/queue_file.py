@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from triage.history.place import Unavailable, prepare, private_file
+from triage.history.store import migrate, write_ahead
 
 FILE = "alerts.db"
 APPLICATION = 0x47545241
@@ -83,23 +84,8 @@ def _settle(db: sqlite3.Connection, patience: float) -> None:
     db.execute(f"PRAGMA max_page_count = {MOST_PAGES}")
     if version == VERSION:
         return
-    until = time.monotonic() + patience
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode = WAL").fetchone()
-            break
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() >= until:
-                raise
-        time.sleep(0.01)
-    db.execute("BEGIN IMMEDIATE")
-    if int(db.execute("PRAGMA user_version").fetchone()[0]) < VERSION:
-        for statement in _TABLES.split(";\n"):
-            if statement.strip():
-                db.execute(statement)
-        db.execute(f"PRAGMA application_id = {APPLICATION}")
-        db.execute(f"PRAGMA user_version = {VERSION}")
-    db.execute("COMMIT")
+    write_ahead(db, patience)
+    migrate(db, (_TABLES,), APPLICATION)
 
 
 def _damaged(text: str) -> bool:

@@ -15,7 +15,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -272,11 +272,11 @@ def _settle(db: sqlite3.Connection, patience: float) -> None:
     db.execute("PRAGMA cell_size_check = ON")
     db.execute(f"PRAGMA max_page_count = {MOST_PAGES}")
     if version < VERSION:
-        _write_ahead(db, patience)
-        _migrate(db)
+        write_ahead(db, patience)
+        migrate(db, MIGRATIONS, APPLICATION)
 
 
-def _write_ahead(db: sqlite3.Connection, patience: float) -> None:
+def write_ahead(db: sqlite3.Connection, patience: float) -> None:
     """Readers and one writer do not wait for each other; it is a property of the file.
 
     SQLite does not wait when it cannot switch, so this does.  Where the file
@@ -293,20 +293,15 @@ def _write_ahead(db: sqlite3.Connection, patience: float) -> None:
         time.sleep(_PAUSE)
 
 
-def _migrate(db: sqlite3.Connection) -> None:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        for script in MIGRATIONS[_number(db, "PRAGMA user_version") :]:
+def migrate(db: sqlite3.Connection, scripts: Sequence[str], application: int) -> None:
+    """Run those scripts that the file has not seen, each of which makes one version of it, and say whose it is."""
+    with all_or_nothing(db):
+        for script in scripts[_number(db, "PRAGMA user_version") :]:
             for statement in script.split(";\n"):
                 if statement.strip():
                     db.execute(statement)
-        db.execute(f"PRAGMA application_id = {APPLICATION}")
-        db.execute(f"PRAGMA user_version = {VERSION}")
-        db.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            db.execute("ROLLBACK")
-        raise
+        db.execute(f"PRAGMA application_id = {application}")
+        db.execute(f"PRAGMA user_version = {len(scripts)}")
 
 
 def _check(db: sqlite3.Connection) -> None:
