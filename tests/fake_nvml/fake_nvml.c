@@ -20,7 +20,8 @@
  * Later lines win, a named GPU beats `*`, a named function beats `*`.  A
  * behaviour is words: an error's name without NVML_ERROR_, `value:N` (N for
  * every number and text that the call gives), `delay_ms:N`,
- * `hang` (for ever), `crash` (SIGSEGV), `abort` (SIGABRT), `garbage` (nonsense in the outputs),
+ * `hang` (for ever), `crash` (SIGSEGV), `abort` (SIGABRT), `kill` (SIGKILL, as the kernel
+ * does for its memory), `garbage` (nonsense in the outputs),
  * `block:PATH` (open PATH for writing: on a frozen file system the process
  * stays uninterruptible, as behind a stuck driver), `print:WORD` (write WORD to
  * standard output, as a library should not).

@@ -6,6 +6,7 @@
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wunused-const-variable"
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,6 +219,8 @@ static struct behaviour behave(int gpu, const char *function)
             fflush(stdout);
         } else if (!strcmp(word, "crash")) {
             *(volatile int *)0 = 0;
+        } else if (!strcmp(word, "kill")) {
+            raise(SIGKILL);
         } else if (!strcmp(word, "abort")) {
             abort();
         } else if (!strcmp(word, "garbage")) {
