@@ -8,6 +8,7 @@
     rminit.yaml              the stages and statuses of a failed initialisation
     sxid.yaml                NVSwitch errors
     dcgm.yaml                what DCGM calls its findings
+    in-tree.yaml             the modules of the kernel's own tree
 
 (driver-bugs.yaml is loaded with the rulebook, because rules weigh it.)
 
@@ -302,6 +303,12 @@ def dcgm_errors() -> Mapping[int, DcgmEntry]:
         )
         for e in document("dcgm")["errors"]
     }
+
+
+@cache
+def in_tree() -> frozenset[str]:
+    """Return the names of the modules of the kernel's own tree, with underscores."""
+    return frozenset(document("in-tree")["names"].split())
 
 
 def _details(entry: Mapping[str, Any]) -> XidDetails:

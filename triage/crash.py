@@ -10,9 +10,12 @@ means something together.  The result is one signal named `crash` with fields
   first reliable frame that has one, else `kernel`; empty if there is neither RIP
   nor frame.  A check of the kernel that only finds corruption (a list, a
   reference count, an allocator) blames its caller, never itself
+- `origin`: where that module comes from: `nvidia`, `kernel` (its core) or `in-tree`; empty where nobody can tell.
+  A kernel whose taint lacks the `O` runs no module but its own
 - `by`: head, rip, path, frame, work or task, whichever told
 - `wait`: for a hung task, the first function that is not the scheduler's: a lock, or the work itself
 - `frames`: the modules of all reliable frames, outermost last, comma separated
+- `origins`: where those come from, each once
 - `left_overs`: the modules that frames marked `?` name, comma separated
 - `symbol`, `comm`, `task`, `path`, `taint`: as printed (`taint`: the letters, or `Not tainted`)
 - `panic`: yes, if the kernel gave up

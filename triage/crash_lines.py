@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from probes.model import LogRecord
+from triage.catalog import in_tree
 from triage.model import Signal
 
 MAX_FRAMES = 200
@@ -123,8 +124,21 @@ class Crash:
         waits = (symbol for symbol, _ in self._frames if not _SCHEDULER.match(symbol))
         fields["wait"] = next(waits, "") if fields["kind"] == "hung-task" else ""
         fields["frames"] = ",".join(dict.fromkeys(module for _, module in self._frames))
+        fields["origin"] = self._origin(fields.get("module", ""))
+        fields["origins"] = ",".join(dict.fromkeys(self._origin(module) for _, module in self._frames))
         fields["left_overs"] = ",".join(self._left_overs)
         return Signal("crash", None, fields, self.record)
+
+    def _origin(self, module: str) -> str:
+        """Return where a module comes from; empty if neither its name nor the taint tells."""
+        if not module or module == "kernel":
+            return module
+        if module.startswith("nvidia"):
+            return "nvidia"
+        taint = self._fields.get("taint")
+        if module in in_tree() or (taint is not None and "O" not in taint):
+            return "in-tree"
+        return ""
 
     def _name(self, symbol: str, module: str | None) -> str | None:
         """Return the module that a frame prints, else the one its symbol's prefix belongs to."""

@@ -17,7 +17,17 @@ from triage.rulebook.load import RULES, RulebookError, load
 from triage.rulebook.model import Rulebook
 from triage.rulebook.shape import SCHEMAS
 
-FILES = ("dcgm", "nvlink-registers", "nvlink5", "recovery-actions", "rminit", "sxid", "xid-buckets", "xid-details")
+FILES = (
+    "dcgm",
+    "in-tree",
+    "nvlink-registers",
+    "nvlink5",
+    "recovery-actions",
+    "rminit",
+    "sxid",
+    "xid-buckets",
+    "xid-details",
+)
 UNLISTED = (177, 184, 186, 999, 9999)
 """Codes that no source names: the gap in NVIDIA's numbers, the next ones, and far ones."""
 

@@ -187,3 +187,35 @@ def test_a_bus_abort_on_arm_is_one_crash_with_its_oops() -> None:
     )
 
     assert ("bus-abort", "nvidia") == (crash["kind"], crash["module"])
+
+
+def test_a_module_is_the_kernels_own_by_its_name_or_because_nothing_foreign_was_loaded() -> None:
+    """A name that nobody knows stays unknown where foreign modules were loaded too."""
+
+    def origin(module: str, taint: str) -> str:
+        (crash,) = crashes(
+            "[1.0] BUG: kernel NULL pointer dereference, address: 0000000000000008\n"
+            f"[1.1] CPU: 1 PID: 99 Comm: kworker/1:1 {taint} 6.8.0 #1\n"
+            f"[1.2] RIP: 0010:poll+0x1/0x2 [{module}]\n"
+        )
+        return crash["origin"]
+
+    foreign = "Tainted: P           OE    "
+    assert ["in-tree", "in-tree"] == [origin("hns-roce-hw-v2", foreign), origin("irdma", foreign)]
+    assert ["", "in-tree", "in-tree"] == [
+        origin("frobnicator", taint) for taint in (foreign, "Not tainted", "Tainted: G        W        ")
+    ]
+    assert "nvidia" == origin("nvidia_uvm", foreign)
+
+
+def test_the_trace_tells_where_all_its_code_comes_from() -> None:
+    (crash,) = crashes(OOPS_IN_UVM)
+
+    assert ("nvidia", "nvidia,kernel") == (crash["origin"], crash["origins"])
+
+
+def test_a_cpu_that_was_stuck_is_read_without_the_name_of_its_task() -> None:
+    """As arm64 kernels and wrapped mails print it."""
+    (crash,) = crashes("[1.0] watchdog: BUG: soft lockup - CPU#27 stuck for 22s!\n[1.1]  mtr_map+0x1/0x2 [mlx5_ib]\n")
+
+    assert ("soft-lockup", "mlx5_ib", "") == (crash["kind"], crash["module"], crash.get("comm", ""))

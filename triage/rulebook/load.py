@@ -40,7 +40,7 @@ CALIBRATION = "calibration.yaml"
 DRIVER_BUGS = "catalog/driver-bugs.yaml"
 """Another one: then no fault is known of any driver version."""
 
-DECODED_WITH = ("dcgm.yaml", "nvlink-registers.yaml", "nvlink5.yaml", "recovery-actions.yaml")
+DECODED_WITH = ("dcgm.yaml", "in-tree.yaml", "nvlink-registers.yaml", "nvlink5.yaml", "recovery-actions.yaml")
 """Shipped catalogues that the scanner reads on demand; the digest covers them, for rules ask for what they say."""
 
 NO_CAUSE = frozenset({"undetermined", "none", "trigger"})

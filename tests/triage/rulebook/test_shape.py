@@ -21,6 +21,7 @@ from triage.rulebook.yamlload import Document, parse, read
 CATALOG = (
     "dcgm",
     "driver-bugs",
+    "in-tree",
     "nvlink-registers",
     "nvlink5",
     "recovery-actions",
