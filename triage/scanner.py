@@ -41,7 +41,7 @@ _SPACE = re.compile(r"\s+")
 _NVRM_AGAIN = re.compile(r"(?<=.)\s+NVRM:\s+")
 
 
-SIEVED = 1000
+SIEVED = 5000
 """Texts with a phrase in them after which compiling the set is worth its time."""
 
 _Told = tuple[str, str | None, Mapping[str, str]]
