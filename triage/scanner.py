@@ -132,14 +132,17 @@ def flat(message: str) -> str:
 
 
 class Scanner:
-    """The compiled patterns of one rulebook.  `plain` counts the records that meant nothing."""
+    """The compiled patterns of one rulebook.  `plain` counts the records that meant nothing.
 
-    def __init__(self, rulebook: Rulebook) -> None:
+    `sets` holds what other scanners have compiled of this rulebook, and gets what this one compiles.
+    """
+
+    def __init__(self, rulebook: Rulebook, sets: dict[str, _Set] | None = None) -> None:
         self._xids = rulebook.xids
         self._own = own_codes(rulebook)
         self._modules = rulebook.modules
         self._rulebook = rulebook
-        self._sets: dict[str, _Set] = {}
+        self._sets = {} if sets is None else sets
         self.plain = 0
         self._told: dict[tuple[bool, bool, str | None, str], list[_Told]] = {}
         self._adopted: list[Signal] = []
