@@ -9,8 +9,7 @@ program's, whatever it looks like.
 from __future__ import annotations
 
 import re
-from re import Pattern
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from probes.named import NamedTuple
 from probes.records_text import MESSAGE_CAP
@@ -97,6 +96,21 @@ def _kernel_text(text: str) -> tuple[str, Optional[float]]:
     return (text[uptime.end() :], _seconds(uptime[1], uptime[2])) if uptime else (text, None)
 
 
+class _Shape:
+    """A pattern that is compiled when it is first asked for: most logs are of one shape."""
+
+    match: Callable[[str], Optional[re.Match[str]]]
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "match":
+            raise AttributeError(name)
+        self.match = re.compile(self._pattern, re.S).match
+        return self.match
+
+
 class Shapes:
     """The shapes of one source.  The shape that matched last is tried first."""
 
@@ -104,8 +118,8 @@ class Shapes:
         self.clock = clock
         self.tagged = False
         """Whether some line carried a syslog tag: from then on a tag is needed to be the kernel."""
-        self._last: Optional[tuple[Pattern[str], Callable[[re.Match[str]], Optional[Head]]]] = None
-        self._table = [(re.compile(pattern, re.S), build) for pattern, build in self._patterns()]
+        self._last: Optional[tuple[_Shape, Callable[[re.Match[str]], Optional[Head]]]] = None
+        self._table = [(_Shape(pattern), build) for pattern, build in self._patterns()]
         self._stamps = self._table[:5]
 
     def match(self, text: str) -> Optional[Head]:

@@ -61,7 +61,8 @@ class _Task(NamedTuple):
     future: Any
 
 
-# of a worker: rulebook, now, zone, window, whether to stop, bytes and signals read by all, tasks taken, finders
+# of a worker: rulebook, now, zone, window, whether to stop, bytes and signals read by all, tasks taken, finders,
+# what its scanners have compiled
 _given: list[Any] = []
 
 
@@ -78,7 +79,7 @@ def _taken(tasks: Any, number: int) -> bool:
 
 
 def _read(number: int, path: str, plan: Plan | None = None, part: Part | None = None) -> _Read | Found | None:
-    rulebook, now, tz_offset, window, stop, read, tasks, finders = _given
+    rulebook, now, tz_offset, window, stop, read, tasks, finders, sets = _given
     told = [0, 0]
     if stop.is_set() or not _taken(tasks, number):
         return None
@@ -96,7 +97,7 @@ def _read(number: int, path: str, plan: Plan | None = None, part: Part | None = 
     from triage import fast_parts
 
     with contextlib.suppress(_Stopped):
-        return fast_parts.read(path, plan, part, rulebook, now, tz_offset, watch, finders)
+        return fast_parts.read(path, plan, part, rulebook, now, tz_offset, watch, finders, sets)
     return None
 
 
@@ -172,7 +173,7 @@ class ManyIntake(FastIntake):
         self._stop = context.Event()
         self._read: Any = context.Array("q", 2)
         self._tasks: Any = context.Array("b", number)
-        of_all = (self._stop, self._read, self._tasks, self._finders if alone else {})
+        of_all: tuple[Any, ...] = (self._stop, self._read, self._tasks, self._finders if alone else {}, {})
         given = (rulebook, now, rest.get("tz_offset", 0.0), rest.get("window"), *of_all)
         self._pool = ProcessPoolExecutor(min(jobs, number) - 1, context, _begin, given)
         for part in reversed(parts):

@@ -159,13 +159,14 @@ def read(
     tz_offset: float,
     progress: Callable[[int, int], None],
     finders: dict[bool, Find],
+    sets: dict[str, Any],
 ) -> Found | None:
     """Read one part of a log on its own; None if nobody can go on from what came of it.
 
-    The `finders` of this rulebook that are loaded are used, and others added.
+    The `finders` and `sets` (of the scanner) of this rulebook that are at hand are used, and others added.
     """
     intake = _PartIntake(path, plan, part, finders, rulebook=rulebook, now=now, tz_offset=tz_offset, progress=progress)
-    scanner, spans = Scanner(rulebook), Spans()
+    scanner, spans = Scanner(rulebook, sets), Spans()
     intake.begin(scanner, spans)
     clocks = set()
     crash_open = False

@@ -46,6 +46,8 @@ LARGE = 32 << 20
 """Bytes of a file, as it stands on the disk, from which on it is worth a process of its own."""
 TRIES = 8
 """Lines of one block from which another layout is tried to be learnt."""
+FIRST = 1 << 16
+"""Bytes of a block in which these lines must end, where none is known."""
 SHORTEST = 4
 """Lines of a stretch that is worth passing over."""
 _FALL = 4_990_000
@@ -251,12 +253,13 @@ class Log:
     def _until_known(self, block: memoryview) -> Generator[LogRecord, None, int]:
         """Read lines until one has a layout, or to the end of the block; return the bytes read."""
         done = 0
-        for number, line in enumerate(bytes(block).split(b"\n")[:-1]):
+        for line in bytes(block[:FIRST]).split(b"\n", TRIES)[:-1]:
             yield from self._feed(cut_line(line_start(line), len(line)))
             done += len(line) + 1
-            if number < TRIES and self._learn(line):
+            if self._learn(line):
                 return done
-        return done
+        yield from self._slowly(block[done:])
+        return len(block)
 
     def _learn(self, line: bytes) -> bool:
         """Note the layout of a line that was just read; whether it is a new one that can be used."""

@@ -41,7 +41,7 @@ _SPACE = re.compile(r"\s+")
 _NVRM_AGAIN = re.compile(r"(?<=.)\s+NVRM:\s+")
 
 
-SIEVED = 1000
+SIEVED = 5000
 """Texts with a phrase in them after which compiling the set is worth its time."""
 
 _Told = tuple[str, str | None, Mapping[str, str]]
@@ -132,14 +132,17 @@ def flat(message: str) -> str:
 
 
 class Scanner:
-    """The compiled patterns of one rulebook.  `plain` counts the records that meant nothing."""
+    """The compiled patterns of one rulebook.  `plain` counts the records that meant nothing.
 
-    def __init__(self, rulebook: Rulebook) -> None:
+    `sets` holds what other scanners have compiled of this rulebook, and gets what this one compiles.
+    """
+
+    def __init__(self, rulebook: Rulebook, sets: dict[str, _Set] | None = None) -> None:
         self._xids = rulebook.xids
         self._own = own_codes(rulebook)
         self._modules = rulebook.modules
         self._rulebook = rulebook
-        self._sets: dict[str, _Set] = {}
+        self._sets = {} if sets is None else sets
         self.plain = 0
         self._told: dict[tuple[bool, bool, str | None, str], list[_Told]] = {}
         self._adopted: list[Signal] = []

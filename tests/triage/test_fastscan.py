@@ -25,7 +25,7 @@ from triage.fastscan import FastIntake
 from triage.hyperscan_db import finder, phrases
 from triage.intake import Intake
 from triage.model import Signal
-from triage.patterns import Needle, Untranslatable, needles
+from triage.patterns import Needle, Untranslatable, brief, needles
 from triage.rulebook.load import load
 from triage.rulebook.model import Rulebook
 from triage.scanner import Scanner, flat
@@ -345,10 +345,26 @@ def re2_match(pattern: str, text: str) -> bool:
         ("(?:alpha|bravo)? .+y?(?P<n>charlie|elta)", {"charlie", "elta"}),
         (r"(?i:Throttled) \d+", {"Throttled"}),
         (r"a\[b\] .*nouveau\w*", {"nouveau"}),
+        (r"the wurlitzer was lost", {"wurlitzer"}),
+        (r"the zither was lost", {"zither was lost"}),
+        (r"ivpu \d+", {"ivpu "}),
     ],
 )
 def test_the_phrases_of_a_pattern_are_those_that_must_be_there(pattern: str, expected: set[str]) -> None:
     assert expected == {needle.text for needle in needles(pattern)}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Data Link Protocol", "Data Link P"),
+        ("Out Of Memory", "Out Of Mem"),
+        ("has fallen off", "has fallen off"),
+        ("Xid", "Xid"),
+    ],
+)
+def test_a_phrase_is_searched_for_without_an_end_that_is_like_others(text: str, expected: str) -> None:
+    assert Needle(expected) == brief(Needle(text))
 
 
 @pytest.mark.parametrize("pattern", [r"\pL+", "(?s)NVRM: x", ".*", "ab?", r"\Qabc\E", "(?:abc|)", "a{,3}bcd"])

@@ -86,10 +86,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run() -> NoReturn:
     """Run the command as a process of its own, and end it with the exit code."""
     code = main()
-    # Taking the interpreter apart costs a health check a twentieth of its time.  Other verbs may have something to
-    # do at the end, and so has whoever traces or profiles.
-    if sys.argv[1:2] == ["check"] and sys.gettrace() is None and sys.getprofile() is None:
-        output.leave(code)
+    # Taking the interpreter apart costs a health check, and the reading of a log of 256 MiB, a twentieth of its time.
+    # Other verbs may have something to do at the end, and so has whoever traces or profiles.
+    ending = {"check": output.leave, "explain": output.finish}.get("".join(sys.argv[1:2]))
+    if ending is not None and sys.gettrace() is None and sys.getprofile() is None:
+        ending(code)
     sys.exit(code)
 
 

@@ -6,9 +6,11 @@ what could not be written must not look like success.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
+import threading
 from io import TextIOWrapper
 from typing import TextIO
 
@@ -93,6 +95,13 @@ def leave(code: int) -> None:
     except (OSError, ValueError):
         return
     os._exit(code)
+
+
+def finish(code: int) -> None:
+    """Do what is registered to be done at the end, and `leave`; returns if another thread goes on."""
+    if threading.active_count() == 1:
+        atexit._run_exitfuncs()
+        leave(code)
 
 
 def _discard(stream: TextIO) -> None:

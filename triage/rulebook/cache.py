@@ -27,7 +27,7 @@ from triage.rulebook import model
 from triage.rulebook.folders import RULES
 from triage.rulebook.model import Rulebook
 
-FORMAT = "2"
+FORMAT = "3"
 """Changed whenever the same rules would make another file though no module of the rulebook changed."""
 KEPT = 4
 """Rulebooks that are kept; older ones make room."""

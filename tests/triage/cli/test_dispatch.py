@@ -132,6 +132,29 @@ def test_output_that_cannot_be_written_is_no_success(expected: int, words: list[
     assert b"Exception ignored" not in done.stderr
 
 
+@pytest.mark.parametrize("thread", ["", "import threading; threading.Thread(target=print, args=['a thread']).start()"])
+def test_what_is_registered_for_the_end_is_done_though_the_end_of_a_report_is_quick(log: Path, thread: str) -> None:
+    """The interpreter is not taken apart after it; a temporary folder of a library is removed all the same."""
+    registers = f"""
+import atexit, sys, triage.cli.explain
+real = triage.cli.explain.main
+def main(words):
+    atexit.register(print, "at the end")
+    code = real(words)
+    {thread}
+    return code
+triage.cli.explain.main = main
+sys.argv[1:] = ["explain", {str(log)!r}, "--fail-on", "warning"]
+from triage.cli import run
+run()
+"""
+    done = run_python("-c", registers)
+
+    assert (1, "") == (done.returncode, done.stderr)
+    assert 1 == done.stdout.count("at the end\n")
+    assert bool(thread) == ("a thread\n" in done.stdout)
+
+
 def test_closed_streams_are_survived() -> None:
     """Some supervisors start programs with neither."""
     done = subprocess.run(
