@@ -179,8 +179,11 @@ class TriageScreen(Screen[None]):
 
     # The prompt -----------------------------------------------------------------------------------------------------
 
-    def ask(self, sign: str, text: str = "") -> None:
-        """Open the prompt: `:` a command, `/` a filter or a search, `&` a filter of a log."""
+    def ask(self, sign: str, text: str = "", anew: bool = False) -> None:
+        """Open the prompt: `:` a command, `/` a filter or a search, `&` a filter of a log.
+
+        With `anew` the first letter takes the place of the text, and Enter takes it as it is.
+        """
         if not self.ready:
             return
         prompt = self.query_one("#prompt", Prompt)
@@ -193,6 +196,8 @@ class TriageScreen(Screen[None]):
             self._before = self.focused
         typed.value = text
         typed.cursor_position = len(text)
+        if anew:
+            typed.select_all()
         self.set_focus(typed)  # at once: the next key may be waiting already
 
     def _close_prompt(self) -> None:
