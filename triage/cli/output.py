@@ -69,6 +69,31 @@ def is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
+def no_screens() -> str:
+    """Return why there are no screens where standard output is no terminal, and what does without one."""
+    if _under_watch():
+        return (
+            "watch(1) is no terminal for the screens, and they renew themselves: run `gpu-triage` without it,"
+            " or `watch gpu-triage check`"
+        )
+    return "the screens need a terminal; `gpu-triage check` and `gpu-triage explain` do not"
+
+
+def _under_watch() -> bool:
+    """Whether watch(1) runs this again and again; it does so by a shell, whose child this may be."""
+    parent = os.getppid()
+    for _ in range(3):
+        try:
+            with open(f"/proc/{parent}/stat", encoding="utf-8", errors="replace") as file:
+                name, _, rest = file.read().partition(" (")[2].rpartition(") ")
+            parent = int(rest.split()[1])
+        except (OSError, ValueError, IndexError):
+            return False
+        if name == "watch":
+            return True
+    return False
+
+
 def columns() -> int:
     """Return the width of the output: COLUMNS, else that of the terminal, else 100."""
     given = os.environ.get("COLUMNS", "")
