@@ -105,7 +105,7 @@ def main(words: Sequence[str]) -> int:
     try:
         folder.end(time.time() if args.now is None else now, complete=whole)
     except OSError as error:
-        raise Refused(f"cannot write to {folder_path}: {output.reason_of(error)}", UNREACHABLE) from error
+        raise Refused(output.unwritten(folder_path, error), UNREACHABLE) from error
     answers = None
     kept_whole = True
     if keeping is not None:

@@ -7,6 +7,7 @@ what could not be written must not look like success.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from io import TextIOWrapper
@@ -59,6 +60,24 @@ def tell(message: str) -> None:
 def reason_of(error: BaseException) -> str:
     """Return what the system says, without the number."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+_REMEDIES = {
+    errno.ENOENT: "make its folder first, or name another",
+    errno.ENOTDIR: "name a place in a folder",
+    errno.EISDIR: "name a file in it",
+    errno.EACCES: "name a place that you may write to",
+    errno.EPERM: "name a place that you may write to",
+    errno.EROFS: "name a place that is not read-only",
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there",
+}
+
+
+def unwritten(where: object, error: OSError) -> str:
+    """Return that nothing could be written there, why, and what helps."""
+    remedy = _REMEDIES.get(error.errno or 0, "name another place")
+    return f"cannot write {where}: {reason_of(error)}; {remedy}"
 
 
 def is_terminal(stream: TextIO | None) -> bool:
