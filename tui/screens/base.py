@@ -15,6 +15,7 @@ from textual.widgets import Input
 from tui.filters import FilterError
 from tui.keys import key_line, keys_of
 from tui.look import Look
+from tui.own import own
 from tui.text import Line, both, clean, clipped, width_of
 from tui.widgets.banner import Banner
 from tui.widgets.table import Table
@@ -64,11 +65,7 @@ class TriageScreen(Screen[None]):
     @property
     def triage(self) -> TriageApp:
         """The application, by its own type."""
-        from tui.app import TriageApp
-
-        app = self.app
-        assert isinstance(app, TriageApp)
-        return app
+        return own(self.app)
 
     @property
     def look(self) -> Look:
