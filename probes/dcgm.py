@@ -8,7 +8,6 @@ own, which `dcgmi discovery -l` turns into PCI addresses.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
@@ -122,14 +121,7 @@ def parse(said: str) -> Optional[tuple[Value, dict[int, dict[str, str]]]]:
     The words are `healthy`, `warning` and `failure`.  Of a GPU there are `health`, and for each
     system that is not well `SYSTEM.health` and `SYSTEM.error`, the latter as DCGM words it.
     """
-    start = said.find("{")
-    if start < 0:
-        return None
-    try:
-        told, _ = json.JSONDecoder().raw_decode(said[start:])
-    except (ValueError, RecursionError):
-        return None
-    body = told.get("body") if isinstance(told, dict) else None
+    body = (dcgm_diag.first_object(said) or {}).get("body")
     if not isinstance(body, dict):
         return None
     overall = _word(_value(body.get("Overall Health")))

@@ -58,7 +58,7 @@ class Result(NamedTuple):
 
 def parse(said: str) -> Optional[Result]:
     """Return what the JSON says, which other output may stand around; None if it is no result."""
-    told = _object(said)
+    told = first_object(said)
     if told is None:
         return None
     runs = told.get("iterations")
@@ -157,7 +157,7 @@ def _read(path: Path) -> tuple[str, float]:
     return data.decode("utf-8", "replace"), min(found.st_mtime, time.time())
 
 
-def _object(said: str) -> Optional[dict[str, Any]]:
+def first_object(said: str) -> Optional[dict[str, Any]]:
     """The first JSON object in a text; dcgmi prints warnings before it."""
     start = said.find("{")
     if start < 0:

@@ -45,23 +45,21 @@ def probe(deadline: float, root: Path = Path("/")) -> tuple[list[Reading], Sourc
     """
     started, until = time.time(), time.monotonic() + deadline
     readings: list[Reading] = []
-    reason = None
+    reasons: list[str] = []
     hidden = [name for name in ("proc", "sys") if empty(root / name)]
     for part in (_kernel, _memory, _driver, pci_sysfs.read, _edac, _processes):
         if time.monotonic() >= until:
-            reason = (
-                f"time was up before {(part.__name__.lstrip('_') if part is not pci_sysfs.read else 'pci')} was read"
-            )
+            unread = "pci" if part is pci_sysfs.read else part.__name__.lstrip("_")
+            reasons.append(f"time was up before {unread} was read")
             break
         at = time.time()
         readings += [Reading(found.entity, found.name, found.value, found.unit, at) for found in part(root, until)]
     if hidden:
-        reason = (
-            f"nothing is to be seen below {' and '.join(f'/{name}' for name in hidden)}; mount what is missing here"
-        )
-    return readings, Source(
-        "host", str(root), bool(readings) and not hidden, started, time.time(), len(readings), reason=reason
-    )
+        below = " and ".join(f"/{name}" for name in hidden)
+        reasons.insert(0, f"nothing is to be seen below {below}; mount what is missing here")
+    readable = bool(readings) and not hidden
+    reason = "; ".join(reasons) or None
+    return readings, Source("host", str(root), readable, started, time.time(), len(readings), reason=reason)
 
 
 def node_name(root: Path = Path("/")) -> str:

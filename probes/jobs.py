@@ -113,11 +113,10 @@ def probe(until: float, root: Path = Path("/")) -> Optional[tuple[list[Reading],
     unknown = Missing(TIMED_OUT) if cut else unseen
     readings.append(Reading(NODE, "job.processes", unknown or len(others), "count", at))
     readings += [Reading(NODE, name, value, "text", at) for name, value in _of_node(others, told, unknown)]
-    reason = None
-    if cut:
-        reason = "time was up before all processes were looked at"
-    elif hidden:
-        reason = f"the open files of {hidden} processes may not be listed; run as root or grant CAP_SYS_PTRACE"
+    reasons = ["time was up before all processes were looked at"] if cut else []
+    if hidden:
+        reasons.append(f"the open files of {hidden} processes may not be listed; run as root or grant CAP_SYS_PTRACE")
+    reason = "; ".join(reasons) or None
     return readings, Source("jobs", "/proc/*/cgroup", True, began, at, len(readings), reason=reason)
 
 

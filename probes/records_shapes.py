@@ -78,6 +78,10 @@ _JOURNAL_HOST = re.compile(
 _BARE_TAG = re.compile(r"([\w.@/-]{1,48})\[(\d{1,10})\]: (?!segfault at|trap |general protection)(.*)", re.S)
 
 
+_X_SERVER = {"(EE)", "(WW)", "(II)", "(--)", "(**)", "(==)", "(++)", "(!!)", "(NI)", "(DB)", "(??)"}
+"""What the X server puts before what it says, behind a time since boot in thousandths; the kernel's has six digits."""
+
+
 def _seconds(whole: str, digits: str) -> float:
     return float(f"{whole}.{digits}")
 
@@ -118,6 +122,7 @@ class Shapes:
         self.clock = clock
         self.tagged = False
         """Whether some line carried a syslog tag: from then on a tag is needed to be the kernel."""
+        self._x_server = False  # some line was the X server's own
         self._last: Optional[tuple[_Shape, Callable[[re.Match[str]], Optional[Head]]]] = None
         self._table = [(_Shape(pattern), build) for pattern, build in self._patterns()]
         self._stamps = self._table[:5]
@@ -176,6 +181,9 @@ class Shapes:
     def _uptime(self, found: re.Match[str]) -> Optional[Head]:
         text = _one_blank_less(found[3])
         mono = _seconds(found[1], found[2])
+        if len(found[2]) == 3 and (self._x_server or not text or text[:4] in _X_SERVER):
+            self._x_server = True
+            return Head(text, monotonic=mono, identifier="Xorg", kernel=False)
         journal = _JOURNAL_HOST.match(text)
         if journal is None:
             return Head(text, monotonic=mono)

@@ -185,6 +185,8 @@ class Redactor:
     def file(self, name: str, content: bytes) -> bytes:
         """The content of a text file, line by line; what is no text is dropped."""
         text = content.decode("utf-8", "replace")
+        if name == "proc/sys/kernel/hostname":  # it may be too short to be looked for
+            return (self.host(text.strip()) + "\n").encode("utf-8", "replace")
         lines = (self.command_line(text) if name == "proc/cmdline" else text).split("\n")
         return "\n".join(self.text(line) for line in lines).encode("utf-8", "replace")
 
@@ -231,16 +233,23 @@ class Redactor:
         lines = record.message.split("\n")
         return record._replace(
             message="\n".join(map(self.text, lines)),
-            text=self._as_it_stood(record.text, lines[0]),
+            text=self._as_it_stood(record.text, lines[0], record.host),
             host=None if record.host is None else self.host(record.host),
             identifier=identifier,
             boot=boot,
             origin=self.text(record.origin),
         )
 
-    def _as_it_stood(self, text: str, first: str) -> str:
+    def _as_it_stood(self, text: str, first: str, host: str | None) -> str:
         """The raw line: what stands before the message, and the message as it is replaced elsewhere."""
         start = text.find(first[:40]) if first else -1
+        if host and len(host) < SHORTEST:
+            # Looked for where a log has its host, before the message; elsewhere it is a part of other words.
+            end = len(text) if start < 0 else start
+            head = re.sub(
+                rf"(?<![^\s\"]){re.escape(host)}(?=[\s:\",]|$)", lambda m: self.host(m[0]), text[:end], count=1
+            )
+            text, start = head + text[end:], start if start < 0 else len(head)
         if start < 0 or not first.startswith(text[start:].rstrip("…")):
             return self.text(text)
         return shorten(self.text(text[:start]) + self.text(first), TEXT_CAP)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
+from tui.own import own
+
 if TYPE_CHECKING:
     from tui.app import TriageApp
 
@@ -115,10 +117,7 @@ class Palette(Provider):
                 yield Hit(score, matcher.highlight(words), partial(self._do, command), help=command.says)
 
     def _do(self, command: Command) -> None:
-        from tui.app import TriageApp
-
-        app = self.app
-        assert isinstance(app, TriageApp)
+        app = own(self.app)
         if command.alone:
             command.do(app, "")
         else:

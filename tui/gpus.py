@@ -68,6 +68,11 @@ class GpuFacts(NamedTuple):
         answers = self.readings.get("gpu.responsive")
         return "ok" if answers is not None and answers.value is True else "unknown"
 
+    @property
+    def rank(self) -> int:
+        """How bad that is: the worst has the least."""
+        return ("critical", "warning", "unknown", "ok").index(self.state)
+
 
 class Check(NamedTuple):
     """One reading of one GPU beside peers, in words.  `apart` says that it differs from them."""

@@ -59,6 +59,7 @@ class Hits:
     def next(self, start: int, forward: bool, stop: Stop) -> int | None:
         """Return the nearest hit at or after (or at or before) a row; None if there is none, or if stopped."""
         rows, chunk, line = self._rows, self.search.chunk, self.search.line
+        looked = False
         while not stop():
             collecting, reach = self._collecting, self._reach
             place = bisect_left(rows, start) if forward else bisect_right(rows, start) - 1
@@ -70,5 +71,11 @@ class Hits:
                 # Nobody looks further: the file has grown since, or there were too many to remember.
                 found = self._file.find(max(start, reach) if forward else start, forward, chunk, line, stop)
                 return rows[place] if found is None and not forward and place >= 0 else found
+            if not looked:
+                # The look through the whole file is not here yet; often the next one is near.
+                looked = True
+                found = self._file.find(start, forward, chunk, line, lambda: stop() or self._reach > start)
+                if found is not None:
+                    return found
             time.sleep(_PAUSE)
         return None

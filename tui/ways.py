@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from textual.app import App
+from textual.screen import Screen
 
 from probes.model import Reading
 from tui.facts import Evidence, Facts, Incident
@@ -74,13 +75,18 @@ class Ways(App[None]):
         """Open the last sweeps, of this machine or of the fleet's folders."""
         from tui.screens.sweeps import SweepsScreen
 
-        self.push_screen(SweepsScreen())
+        self._show(SweepsScreen)
 
     def open_changes(self) -> None:
         """Open what changed lately, of this machine or of the fleet."""
         from tui.screens.changes import ChangesScreen
 
-        self.push_screen(ChangesScreen())
+        self._show(ChangesScreen)
+
+    def _show(self, screen: Callable[[], Screen[None]]) -> None:
+        """Open a screen of which there is one kind, unless it is in front already."""
+        if type(self.screen) is not screen:
+            self.push_screen(screen())
 
     def open_key(self, key: str, incident: Incident | None) -> None:
         """Go where a block of a page leads: to a line of the log, if it is one."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from triage.render.words import RISKS, number
-from tui.facts import WORDS, Evidence, Gpu, Incident, Verdict, Witness
+from tui.facts import SEVERITIES, WORDS, Evidence, Gpu, Incident, Verdict, Witness
 from tui.text import Span, age
 
 UNDETERMINED = "undetermined"
@@ -21,6 +21,12 @@ _PREFIX = re.compile(
 def severity(name: str) -> Span:
     """Return a severity as four letters in its style."""
     return name, WORDS.get(name, name[:4].upper())
+
+
+def badness(name: str, state: str) -> int:
+    """Return how bad an incident of this severity is: the worst have the least, and what is over has the most."""
+    known = SEVERITIES.index(name) if name in SEVERITIES else len(SEVERITIES)
+    return known if state == "open" else len(SEVERITIES) + 1
 
 
 def place(gpu: Gpu | None, *, short: bool = False) -> str:

@@ -259,6 +259,16 @@ def test_time_that_is_up_is_said(tree: Path) -> None:
     assert "time was up" in str(source.reason)
 
 
+def test_time_that_is_up_where_proc_is_hidden_too_is_one_of_two_reasons(tmp_path: Path) -> None:
+    """Whoever mounts /proc and looks again shall not then learn that the time does not suffice either."""
+    (tmp_path / "sys/module").mkdir(parents=True)
+    source = host.probe(0.0, tmp_path)[1]
+    assert (
+        "nothing is to be seen below /proc; mount what is missing here; time was up before kernel was read"
+        == source.reason
+    )
+
+
 def test_a_host_without_a_name_is_known_by_its_machine_id(tree: Path) -> None:
     """The id itself is confidential and does not appear."""
     write(tree, "proc/sys/kernel/hostname", "localhost\n")

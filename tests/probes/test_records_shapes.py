@@ -283,3 +283,21 @@ def test_a_talos_line_without_its_host_keeps_its_time() -> None:
 def test_what_a_program_wrote_stays_its_own_behind_a_files_name() -> None:
     record = only(f"/var/log/syslog:Feb 25 01:00:00 node7 python3[812]: {XID_79}")
     assert (record.kernel, record.identifier) == (False, "python3")
+
+
+def test_the_log_of_the_x_server_is_a_programs_from_its_first_line_on() -> None:
+    """Its times are since boot, as the kernel's, but in thousandths; what follows its marks is its own as well."""
+    lines = (
+        "[    12.345] ", "X.Org X Server 1.21.1.4", "[    12.346] Kernel command line: quiet",
+        '[    12.400] (EE) Failed to load module "nvidia" (module does not exist, 0)', f"[    12.401] {XID_79}",
+    )  # fmt: skip
+    found = read(*lines)
+    assert {("Xorg", False)} == {(record.identifier, record.kernel) for record in found}
+    assert 'Failed to load module "nvidia"' in found[-2].message
+
+
+def test_a_line_of_the_kernel_is_no_x_servers_whatever_it_looks_like() -> None:
+    """Six digits are the kernel's."""
+    assert only(f"[   12.400000] {XID_79}").kernel
+    assert only("[   12.400000] (EE) NVIDIA(0): x").kernel
+    assert only(f"[   12.400] {XID_79}").kernel

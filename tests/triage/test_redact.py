@@ -230,6 +230,22 @@ def test_a_short_name_is_found_as_a_word_and_a_dotted_one_whole() -> None:
     assert "jdoe" in text
 
 
+def test_a_host_whose_name_is_too_short_to_be_looked_for_goes_where_a_host_stands() -> None:
+    """`n7` is a part of many words; in the kernel's file and before a message it is a host."""
+    line = "Feb 24 11:07:05 n7 kernel: nvme nvme0: n7 is no namespace"
+    told = record(1, "nvme nvme0: n7 is no namespace")._replace(host="n7", text=line)
+    capture = planted()._replace(
+        node="n7", records=[told], files={"proc/sys/kernel/hostname": b"n7\n"}, private={}, readings=[]
+    )
+    made = redact(capture, KEY)
+    host = made.node
+
+    assert host is not None
+    assert host.startswith("host-")
+    assert {"proc/sys/kernel/hostname": f"{host}\n".encode()} == dict(made.files)
+    assert f"Feb 24 11:07:05 {host} kernel: nvme nvme0: n7 is no namespace" == made.records[0].text
+
+
 def test_files_that_are_no_text_do_not_raise() -> None:
     assert isinstance(Redactor({}, KEY).file("proc/version", bytes(range(256))), bytes)
 

@@ -159,6 +159,39 @@ def test_a_user_program_cannot_forge_a_kernel_line() -> None:
     assert xid(line, kernel=False, identifier="my-job") is None
 
 
+@pytest.mark.parametrize(
+    ("writer", "message", "signal"),
+    [
+        ("Xorg", "(EE) NVIDIA(0): WAIT (2, 8, 0x8000, 0x000062f4, 0x00006f18)", "modeset-error"),
+        (
+            "/usr/libexec/gdm-x-session",
+            '(EE) Failed to load module "nvidia" (module does not exist, 0)',
+            "module-absent",
+        ),
+        ("Xorg", "(EE) NVIDIA: The NVIDIA kernel module version mismatch", "api-mismatch"),
+        (
+            "Xorg",
+            "(EE) NVIDIA(0): The NVIDIA kernel module does not appear to be receiving interrupts",
+            "request-irq-failed",
+        ),
+        ("Xorg", "(EE) NVIDIA(GPU-0): Failed to initialize the NVIDIA GPU at PCI:1:0:0.", "smi-no-devices"),
+        ("qemu-system-x86_64", "-device vfio-pci: vfio 0000:41:00.0: group 1 is not viable", "passthrough-refused"),
+        ("QEMU", "kvm: vfio: Unable to power on device, stuck in D3", "passthrough-refused"),
+    ],
+)
+def test_what_the_x_server_and_a_hypervisor_say_counts_from_them_alone(writer: str, message: str, signal: str) -> None:
+    """A job that prints the same words, or a kernel line that quotes them, forges nothing."""
+
+    def told(**more: object) -> list[str]:
+        return [found.name for found in SCANNER.match(LogRecord(message, **more))]  # type: ignore[arg-type]
+
+    assert [signal] == told(kernel=False, identifier=writer)
+    assert [signal] == told(pasted=True)
+    assert [] == told(kernel=False, identifier="my-job")
+    assert [] == told(kernel=False)
+    assert [] == told(kernel=True)
+
+
 def test_a_process_name_cannot_smuggle_a_second_xid_into_a_line() -> None:
     """Only what stands at the start of the message is the driver's."""
     fields = xid("NVRM: Xid (PCI:0000:01:00): 31, pid=7, name=NVRM: Xid (PCI:0000:02:00): 79, Ch 1")

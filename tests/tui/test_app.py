@@ -71,6 +71,31 @@ def test_the_cursor_stays_on_its_incident_when_others_come_before_it(drive: Driv
     drive(story)
 
 
+def test_what_is_worse_and_out_of_sight_is_counted_above_and_below(drive: Drive) -> None:
+    """A list keeps to its row; what came since, and is worse, must not go unseen for that."""
+
+    def rows(severity: str, number: int, state: str = "open") -> list[dict[str, Any]]:
+        name = f"{severity}-{state}"
+        told = {**samples.GSP_TIMEOUT, "severity": severity, "state": state}
+        return [{**told, "fingerprint": f"{name}-{n}"} for n in range(number)]
+
+    mild = [*rows("warning", 30), *rows("critical", 4, "resolved")]
+
+    async def story(app: TriageApp, pilot: Pilot[None]) -> None:
+        table = app.screen.query_one("#incidents", Table)
+        await until(app, pilot, lambda: 34 == len(table.rows))
+        assert "worse" not in text_of(app)
+        arrive(app, samples.snapshot(incidents=[*rows("critical", 3), *mild]))
+        await until(app, pilot, lambda: 37 == len(table.rows))
+        assert "warning-open-0" == table.key
+        await until(app, pilot, lambda: "at 4  3 worse above" in text_of(app))
+        assert "CRITICAL  3 critical, 30 warning  " in text_of(app)
+        await pilot.press("S", "g")
+        await until(app, pilot, lambda: "sort: as found reversed  at 1  30 worse below" in text_of(app))
+
+    drive(story, source=samples.Fixed(samples.snapshot(incidents=mild)))
+
+
 def test_data_is_drawn_at_most_twice_a_second_and_the_newest_wins(drive: Drive) -> None:
     async def story(app: TriageApp, pilot: Pilot[None]) -> None:
         drawn: list[float] = []

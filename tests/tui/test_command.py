@@ -36,7 +36,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         (["no-such.log"], "no such file: no-such.log"),
         (["--replay", "no-such.json"], "no such file: no-such.json"),
         (["README", "--replay", "README"], "give either"),
-        (["--refresh", "0"], "not between 0 and"),
+        (["--refresh", "0"], "not above 0 and at most"),
         (["--color", "pink"], "invalid choice"),
         (["--fleet"], "--fleet goes with FILE alone"),
         (["--inventory", "racks.csv"], "--inventory is for a fleet"),

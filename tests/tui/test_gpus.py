@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from probes.model import Entity, Missing, Reading
+from probes.pci import without_address
 from tests.tui import samples
 from tui.facts import Gpu
 from tui.gpus import GpuFacts, checks, gpus_of, value_words, why_unknown
+from tui.screens.node import gpu_row
 
 GPU = Entity("gpu", "0000:1b:00.0")
 
@@ -78,3 +80,9 @@ def test_one_gpu_alone_has_no_peers_to_differ_from() -> None:
     known = gpus_of(samples.known(incidents=[]), samples.readings()[1:18])
 
     assert {"-"} == {check.peers for check in checks(known[0], known)}
+
+
+def test_a_gpu_that_told_no_address_has_none_on_its_line() -> None:
+    """What stands for it within the program is no address to read out to somebody at the rack."""
+    own = GpuFacts(Gpu(without_address(5), None, None, 5, None), {}, ())
+    assert ("5", "?", "?") == tuple(text for _, text in gpu_row(own, False).cells[:3])

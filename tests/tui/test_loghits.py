@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -65,3 +66,28 @@ def test_what_is_known_is_not_looked_for_in_the_file(file: LogFile) -> None:
     assert hits.next(60_000, True, never) is None
     assert [] == asked
     assert (2, None) == (hits.place(9_000), hits.place(9_002))
+
+
+def test_a_hit_nearby_is_there_before_the_whole_file_was_looked_through(
+    file: LogFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody at the end of a large log does not wait for its beginning."""
+    inside, go_on = Event(), Event()
+
+    def each(*_: object) -> Iterator[tuple[int, list[int]]]:
+        inside.set()
+        assert go_on.wait(20)
+        yield 60_000, list(ROWS)
+
+    monkeypatch.setattr(file, "each", each)
+    hits = Hits(file, search_for("Xid"))
+    thread = Thread(target=hits.collect, args=(never,))
+    thread.start()
+    assert inside.wait(20)
+    try:
+        assert 40_000 == hits.next(59_998, False, never)
+        assert 59_999 == hits.next(40_001, True, never)
+        assert not hits.done
+    finally:
+        go_on.set()
+        thread.join()

@@ -174,6 +174,14 @@ def test_a_capture_opens_on_another_machine(terminal: Callable[..., Terminal]) -
     window.ends(0)
 
 
+@pytest.mark.skipif(shutil.which("watch") is None, reason="WATCH IS MISSING: nothing ran under it")
+def test_under_watch_it_says_what_to_do_instead(terminal: Callable[..., Terminal]) -> None:
+    window = terminal(size=(120, 40))
+    window.type(f"watch -n 60 {program(str(LOG))}")
+    window.sees("they renew themselves: run `gpu-triage` without it")
+    window.press("C-c")
+
+
 def test_it_suspends_and_comes_back(terminal: Callable[..., Terminal]) -> None:
     window = terminal(size=(120, 40))
     window.type(program(str(LOG)))

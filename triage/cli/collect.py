@@ -242,12 +242,14 @@ def name_for(capture: Capture) -> str:
 def _to_stdout(capture: Capture) -> None:
     from triage.capture import write
 
+    if sys.stdout is None:
+        output.write("")  # refuses
     try:
         write(capture, sys.stdout.buffer)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         output.write("")  # discards what is left, quietly
-    except (OSError, AttributeError) as error:
+    except OSError as error:
         raise Refused(f"cannot write to standard output: {output.reason_of(error)}", PARTIAL) from error
 
 
@@ -265,7 +267,7 @@ def _to_file(capture: Capture, wanted: str | None, force: bool) -> str:
     try:
         opened = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise Refused(f"cannot write {path}: {output.reason_of(error)}", PARTIAL) from error
+        raise Refused(output.unwritten(path, error), PARTIAL) from error
     try:
         with open(opened, "wb") as file:
             _fill(capture, file)
@@ -273,7 +275,7 @@ def _to_file(capture: Capture, wanted: str | None, force: bool) -> str:
     except FileExistsError:
         raise Refused(f"{path} exists; name another file or use --force") from None
     except OSError as error:
-        raise Refused(f"cannot write {path}: {output.reason_of(error)}", PARTIAL) from error
+        raise Refused(output.unwritten(path, error), PARTIAL) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(scratch)

@@ -120,7 +120,7 @@ def overview() -> str:
 def _run(words: list[str]) -> int:
     if not words:
         if not output.is_terminal(sys.stdout):
-            output.tell("standard output is no terminal, so no screens; see `gpu-triage --help`")
+            output.tell(f"{output.no_screens()}; all else: `gpu-triage --help`")
             return USAGE
         words = ["tui"]
     first, rest = words[0], words[1:]

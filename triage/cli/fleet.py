@@ -67,6 +67,9 @@ def main(words: Sequence[str]) -> int:
         return DONE
     verb = next((verb for verb in VERBS if verb.name == words[0]), None)
     if verb is None:
-        raise Refused(f"fleet: unknown verb '{words[0]}'; one of {names} (see `gpu-triage fleet --help`)")
+        from triage.rulebook.problems import did_you_mean
+
+        near = did_you_mean(words[0], (verb.name for verb in VERBS)) or f"; one of {names}"
+        raise Refused(f"fleet: unknown verb '{words[0]}'{near} (see `gpu-triage fleet --help`)")
     module = import_module(verb.module)
     return int(getattr(module, verb.does)(words[1:]))

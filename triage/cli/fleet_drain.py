@@ -156,7 +156,7 @@ def _report(args: Any) -> dict[str, Any]:
     rulebook = load_rulebook(args.rules, overlays(args))
     report = read(args.paths, args, rulebook, now=now, places=places_of(args.inventory))
     if not report["nodes"]["told"]:
-        raise Refused(f"{', '.join(args.paths)}: no node in it could be read", UNREACHABLE)
+        raise Refused(f"{', '.join(args.paths)}: no node in it could be read; name a folder of captures", UNREACHABLE)
     return report
 
 

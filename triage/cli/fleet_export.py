@@ -58,7 +58,7 @@ def main(words: Sequence[str]) -> int:
         except Unusable as error:
             raise Refused(str(error), UNREACHABLE) from None
         except OSError as error:
-            raise Refused(f"cannot write {args.output}: {output.reason_of(error)}", PARTIAL) from error
+            raise Refused(output.unwritten(args.output, error), PARTIAL) from error
     output.tell(f"{count} rows in {args.output}")
     return DONE
 

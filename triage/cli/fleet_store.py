@@ -146,7 +146,7 @@ def _add_loose(store: Store, args: Any, rulebook: Any, places: Any, paths: Seque
     answers, complete = answers_of(paths, args, rulebook, now=now)
     known = [answer for answer in answers if answer.state == ANSWERED]
     if not known:
-        raise Refused(f"{', '.join(paths)}: no node in it could be read", UNREACHABLE)
+        raise Refused(f"{', '.join(paths)}: no node in it could be read; name a folder of captures", UNREACHABLE)
     latest: dict[str, Answer] = {}
     for answer in sorted(known, key=lambda each: each.at or 0.0):
         latest[answer.node] = answer

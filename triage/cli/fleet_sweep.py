@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 import time
 import uuid
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from triage.cli import output
 from triage.cli.exits import DONE, INTERRUPTED, PARTIAL, UNREACHABLE, Refused
 from triage.cli.fleet_options import EXITS, add_report, add_store, add_targets, days, store_of, targets
 from triage.cli.options import Parser, deadline, look, overlays
+from triage.cli.progress import Line
 from triage.cli.reports import load_rulebook
 from triage.render.safe import safe
 
@@ -105,7 +105,7 @@ def main(words: Sequence[str]) -> int:
     try:
         folder.end(time.time() if args.now is None else now, complete=whole)
     except OSError as error:
-        raise Refused(f"cannot write to {folder_path}: {output.reason_of(error)}", UNREACHABLE) from error
+        raise Refused(output.unwritten(folder_path, error), UNREACHABLE) from error
     answers = None
     kept_whole = True
     if keeping is not None:
@@ -171,37 +171,19 @@ def _ask(args: Any, nodes: list[str], folder: Any, keeping: Keeping | None) -> b
     return True
 
 
-class _Progress:
-    """How many nodes have been heard, on the terminal of whoever waits; nowhere else."""
+class _Progress(Line):
+    """How many nodes have been heard."""
 
     def __init__(self, total: int) -> None:
+        super().__init__(0.5, 0.2)
         self._total = total
         self._counts: dict[str, int] = {}
-        self._next = time.monotonic() + 0.5
-        self._shown = 0
-        self._wanted = output.is_terminal(sys.stderr)
 
     def __call__(self, state: str) -> None:
         self._counts[state] = self._counts.get(state, 0) + 1
-        now = time.monotonic()
-        if not self._wanted or now < self._next:
-            return
-        self._next = now + 0.2
-        counts = ", ".join(f"{number} {word}" for word, number in sorted(self._counts.items()))
-        line = f"{sum(self._counts.values())} of {self._total} nodes: {counts}"[: output.columns() - 1]
-        self._write(f"\r{line:<{self._shown}}")
-        self._shown = len(line)
-
-    def done(self) -> None:
-        if self._shown:
-            self._write(f"\r{'':<{self._shown}}\r")
-
-    def _write(self, text: str) -> None:
-        try:
-            sys.stderr.write(text)
-            sys.stderr.flush()
-        except (OSError, ValueError):
-            self._wanted = False
+        if self.due():
+            counts = ", ".join(f"{number} {word}" for word, number in sorted(self._counts.items()))
+            self.show(f"{sum(self._counts.values())} of {self._total} nodes: {counts}")
 
 
 def _fanout(text: str) -> int:

@@ -17,7 +17,7 @@ from probes.named import NamedTuple
 from triage.cli import output
 from triage.cli.exits import DONE, Refused
 from triage.cli.options import Parser
-from triage.cli.output import reason_of
+from triage.cli.output import unwritten
 from triage.shipped import shipped
 
 _PROGRAM = "/usr/bin/gpu-triage"
@@ -113,7 +113,7 @@ def main(words: Sequence[str]) -> int:
         except FileExistsError:
             raise Refused(f"{path} is there already; name another folder, or remove it") from None
         except OSError as error:
-            raise Refused(f"cannot write {path}: {reason_of(error)}") from error
+            raise Refused(unwritten(path, error)) from error
         output.write(f"{path}\n")
     output.tell(f"next: {NEXT[args.kit]}")
     return DONE

@@ -46,7 +46,19 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting, so that `check` can keep its own contract."""
-        raise Refused(f"{message} (see `{self.prog} --help`)")
+        raise Refused(f"{message}{self._meant(message)} (see `{self.prog} --help`)")
+
+    def _meant(self, message: str) -> str:
+        """Return which known word is nearest to the one that is refused, if one is near."""
+        from triage.rulebook.problems import did_you_mean
+
+        chosen = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)$", message)
+        if chosen is not None:
+            return did_you_mean(chosen[1], (word.strip("'") for word in chosen[2].split(", ")))
+        head, _, word = message.partition("unrecognized arguments: ")
+        if not head and word.startswith("--"):
+            return did_you_mean(re.split(r"[\s=]", word, maxsplit=1)[0], self._option_string_actions)
+        return ""
 
     def print_help(self, file: object = None) -> None:
         """Print the help the way all data is printed, so that a closed pipe ends it quietly."""
@@ -207,7 +219,7 @@ def deadline(text: str) -> float:
     """Return a time limit in seconds, above zero and at most an hour."""
     seconds = _finite(text, "a number of seconds")
     if not 0 < seconds <= LONGEST_DEADLINE:
-        raise argparse.ArgumentTypeError(f"'{text}' is not between 0 and {LONGEST_DEADLINE:.0f} seconds")
+        raise argparse.ArgumentTypeError(f"'{text}' is not above 0 and at most {LONGEST_DEADLINE:.0f} seconds")
     return seconds
 
 

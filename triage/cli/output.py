@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import os
 import sys
 import threading
@@ -63,12 +64,55 @@ def reason_of(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
+_REMEDIES = {
+    errno.ENOENT: "make its folder first, or name another",
+    errno.ENOTDIR: "name a place in a folder",
+    errno.EISDIR: "name a file in it",
+    errno.EACCES: "name a place that you may write to",
+    errno.EPERM: "name a place that you may write to",
+    errno.EROFS: "name a place that is not read-only",
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there",
+}
+
+
+def unwritten(where: object, error: OSError) -> str:
+    """Return that nothing could be written there, why, and what helps."""
+    remedy = _REMEDIES.get(error.errno or 0, "name another place")
+    return f"cannot write {where}: {reason_of(error)}; {remedy}"
+
+
 def is_terminal(stream: TextIO | None) -> bool:
     """Return whether a person sees this stream."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:
         return False
+
+
+def no_screens() -> str:
+    """Return why there are no screens where standard output is no terminal, and what does without one."""
+    if _under_watch():
+        return (
+            "watch(1) is no terminal for the screens, and they renew themselves: run `gpu-triage` without it,"
+            " or `watch gpu-triage check`"
+        )
+    return "the screens need a terminal; `gpu-triage check` and `gpu-triage explain` do not"
+
+
+def _under_watch() -> bool:
+    """Whether watch(1) runs this again and again; it does so by a shell, whose child this may be."""
+    parent = os.getppid()
+    for _ in range(3):
+        try:
+            with open(f"/proc/{parent}/stat", encoding="utf-8", errors="replace") as file:
+                name, _, rest = file.read().partition(" (")[2].rpartition(") ")
+            parent = int(rest.split()[1])
+        except (OSError, ValueError, IndexError):
+            return False
+        if name == "watch":
+            return True
+    return False
 
 
 def columns() -> int:

@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 
 from triage.cli.exits import PARTIAL, Refused
-from triage.cli.output import reason_of
+from triage.cli.output import unwritten
 
 MODE = 0o644
 """For collectors that run as another user."""
@@ -25,11 +25,13 @@ def replace(path: Path, text: str) -> None:
     Raises:
         Refused: if it cannot be written; what was there before stays.
     """
+    if not path.name:
+        raise Refused(f"cannot write {path}: it is a folder; name a file in it")
     scratch = f".{path.name}.{os.urandom(8).hex()}"  # hidden, and not named *.prom: collectors pass it over
     try:
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise Refused(f"cannot write {path}: its folder: {reason_of(error)}", PARTIAL) from error
+        raise Refused(unwritten(path, error), PARTIAL) from error
     try:
         _refuse_others(path, folder)
         with contextlib.ExitStack() as undo:
@@ -46,7 +48,7 @@ def replace(path: Path, text: str) -> None:
             undo.pop_all()
         os.fsync(folder)
     except OSError as error:
-        raise Refused(f"cannot write {path}: {reason_of(error)}", PARTIAL) from error
+        raise Refused(unwritten(path, error), PARTIAL) from error
     finally:
         os.close(folder)
 

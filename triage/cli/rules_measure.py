@@ -245,7 +245,7 @@ def _save(folder: Path, files: dict[str, str]) -> int:
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise Refused(f"cannot write to {folder}: {output.reason_of(error)}", PARTIAL) from error
+        raise Refused(output.unwritten(folder, error), PARTIAL) from error
     return len(files)
 
 

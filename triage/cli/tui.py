@@ -73,7 +73,7 @@ def main(words: Sequence[str]) -> int:
     # The screens are drawn on standard error, so that is asked too; --serve asks for them over pipes.
     served = "WebDriver" in os.environ.get("TEXTUAL_DRIVER", "")
     if not served and not all(map(output.is_terminal, (sys.stdin, sys.stdout, sys.stderr))):
-        raise Refused("the screens need a terminal; `gpu-triage check` and `gpu-triage explain` do not")
+        raise Refused(output.no_screens())
     if not served and os.environ.get("TERM", "dumb") in ("", "dumb", "unknown"):
         raise Refused("the screens need a terminal that can place its cursor; set TERM, or use `gpu-triage check`")
     if args.replay and args.files:

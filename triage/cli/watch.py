@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -98,7 +99,9 @@ def main(words: Sequence[str]) -> int:
         if args.listen is None:
             raise
         host, port = args.listen
-        raise Refused(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        raise Refused(
+            f"cannot listen on {host}:{port}: {os.strerror(error.errno) if error.errno else error}; name another port"
+        ) from error
     return watch.run()
 
 

@@ -81,6 +81,13 @@ def story(store: Store, row: Row) -> list[Told]:
         return [Told(*event) for event in found]
 
 
+def _still_open(db: sqlite3.Connection, name: str) -> Row:
+    row = find(db, name)
+    if row.state != "open":
+        raise NotOne(f"'{row.fingerprint}' is over already: {row.resolved_why}")
+    return row
+
+
 def acknowledge(store: Store, name: str, now: Moment, reason: str, until: float | None) -> Row:
     """Take an open incident out of the status until it is over, worse, or `until` (UTC epoch seconds) has come.
 
@@ -88,9 +95,7 @@ def acknowledge(store: Store, name: str, now: Moment, reason: str, until: float 
         NotOne: if no such open incident is there.
     """
     with store.transaction() as db:
-        row = find(db, name)
-        if row.state != "open":
-            raise NotOne(f"'{row.fingerprint}' is over already: {row.resolved_why}")
+        row = _still_open(db, name)
         row = row._replace(ack_at=now.at, ack_reason=reason[:MOST_REASON], ack_until=until, ack_severity=row.severity)
         life.save(db, row)
         tell(db, now, "acknowledged", row.fingerprint, reason)
@@ -140,9 +145,7 @@ def resolve(store: Store, name: str, now: Moment, reason: str) -> Row:
         NotOne: if no such open incident is there.
     """
     with store.transaction() as db:
-        row = find(db, name)
-        if row.state != "open":
-            raise NotOne(f"'{row.fingerprint}' is over already: {row.resolved_why}")
+        row = _still_open(db, name)
         return _end(db, row, now, reason)
 
 

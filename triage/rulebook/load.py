@@ -164,7 +164,7 @@ def _read(root: Path, problems: list[Problem]) -> _Files:
     paths.update((name, kind) for name, kind in optional if (root / name).is_file())
     paths.update((f"signals/{file.name}", "signals.v1") for file in (root / "signals").glob("*.yaml"))
     if not root.is_dir():
-        raise RulebookError([Problem(Place(str(root), 1, 1), "is not a directory")])
+        raise RulebookError([Problem(Place(str(root), 1, 1), "is not a directory; name the folder of a rulebook")])
     parsed = {path: one(root / path, kind) for path, kind in sorted(paths.items())}
     for name in DECODED_WITH:
         digest.update((RULES / "catalog" / name).read_bytes())

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 from triage.render.words import number
 from tui.filters import Fields
-from tui.fleet.picture import NodeRows, Picture, named
+from tui.fleet.picture import STATES, NodeRows, Picture, named
 from tui.text import Span, age
 from tui.widgets.rows import Row
 from tui.widgets.table import Column
-from tui.words import severity
+from tui.words import badness, severity
 
 STATE_WORDS = {"critical": "CRIT", "warning": "WARN", "unread": "UNREAD", "unknown": "UNKN", "ok": "ok"}
 """How a node stands, as a person reads it."""
@@ -65,6 +65,11 @@ class Groups(_Listed):
         """Return what makes it this kind."""
         return self._picture.groups[number].key
 
+    def rank(self, number: int) -> int:
+        """Return how bad it is; what is over is worse than nothing."""
+        group = self._picture.groups[number]
+        return badness(group.severity, group.state)
+
     def fields(self, number: int) -> Fields:
         """Return what a filter may ask."""
         group = self._picture.groups[number]
@@ -106,7 +111,11 @@ class Nodes(_Listed):
     def __init__(self, picture: Picture, now: Callable[[], float]) -> None:
         super().__init__(picture, now)
         rows = picture.nodes
-        self._names = rows.names if isinstance(rows, NodeRows) else tuple(row.node for row in rows)
+        if isinstance(rows, NodeRows):
+            self._names, self._ranks = rows.names, rows.ranks
+        else:
+            self._names = tuple(row.node for row in rows)
+            self._ranks = bytes(STATES.index(row.state) for row in rows)
 
     def __len__(self) -> int:
         return len(self._picture.nodes)
@@ -114,6 +123,10 @@ class Nodes(_Listed):
     def key(self, number: int) -> str:
         """Return the node's name."""
         return self._names[number]
+
+    def rank(self, number: int) -> int:
+        """Return how bad its state is."""
+        return self._ranks[number]
 
     def fields(self, number: int) -> Fields:
         """Return what a filter may ask."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import stat
 import zlib
@@ -29,6 +30,8 @@ STALE = 3 * 3600.0
 """Seconds that a node's answer may be older than the newest one of the fleet before it is called stale."""
 STATES = ("critical", "warning", "unread", "unknown", "ok")
 """How a node can stand, worst first; `unread` is one whose answer could not be read."""
+_STATE = re.compile(f',"({"|".join(STATES)})"')
+"""The state of a node in its row, behind its name."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -77,7 +80,10 @@ class NodeRows(Sequence[NodeRow]):
         """
         self._bodies = bodies
         decode = json.JSONDecoder().raw_decode
-        self.names = tuple(str(decode(body, 1)[0]) for body in bodies)
+        begun = [decode(body, 1) for body in bodies]
+        self.names = tuple(str(name) for name, _ in begun)
+        said = (_STATE.match(body, end) for body, (_, end) in zip(bodies, begun, strict=True))
+        self.ranks = bytes(STATES.index(found[1] if found else "unread") for found in said)
 
     def __len__(self) -> int:
         return len(self._bodies)

@@ -15,6 +15,7 @@ from textual.widgets import Input
 from tui.filters import FilterError
 from tui.keys import key_line, keys_of
 from tui.look import Look
+from tui.own import own
 from tui.text import Line, both, clean, clipped, width_of
 from tui.widgets.banner import Banner
 from tui.widgets.table import Table
@@ -64,11 +65,7 @@ class TriageScreen(Screen[None]):
     @property
     def triage(self) -> TriageApp:
         """The application, by its own type."""
-        from tui.app import TriageApp
-
-        app = self.app
-        assert isinstance(app, TriageApp)
-        return app
+        return own(self.app)
 
     @property
     def look(self) -> Look:
@@ -179,8 +176,11 @@ class TriageScreen(Screen[None]):
 
     # The prompt -----------------------------------------------------------------------------------------------------
 
-    def ask(self, sign: str, text: str = "") -> None:
-        """Open the prompt: `:` a command, `/` a filter or a search, `&` a filter of a log."""
+    def ask(self, sign: str, text: str = "", anew: bool = False) -> None:
+        """Open the prompt: `:` a command, `/` a filter or a search, `&` a filter of a log.
+
+        With `anew` the first letter takes the place of the text, and Enter takes it as it is.
+        """
         if not self.ready:
             return
         prompt = self.query_one("#prompt", Prompt)
@@ -193,6 +193,8 @@ class TriageScreen(Screen[None]):
             self._before = self.focused
         typed.value = text
         typed.cursor_position = len(text)
+        if anew:
+            typed.select_all()
         self.set_focus(typed)  # at once: the next key may be waiting already
 
     def _close_prompt(self) -> None:

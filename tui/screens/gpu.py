@@ -231,6 +231,7 @@ class GpuScreen(TriageScreen):
             check.name,
             tuple(cells[column.name] for column in shown),
             fields | ({} if number is None else {"now": number}),
+            0 if style else 1,
         )
 
     def copied(self) -> str | None:

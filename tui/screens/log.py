@@ -168,7 +168,7 @@ class LogScreen(LogWork):
 
     def action_find(self) -> None:
         """Ask what to find."""
-        self.ask("/", self.view.search.asked if self.view.search is not None else "")
+        self.ask("/", self.view.search.asked if self.view.search is not None else "", anew=True)
 
     def action_narrow(self) -> None:
         """Ask which lines to show."""

@@ -9,8 +9,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 
+from probes.pci import is_address
 from triage.render.machine import to_json
-from tui.facts import Facts, Incident, SourceRead
+from tui.facts import SEVERITIES, Facts, Incident, SourceRead
 from tui.gpus import GpuFacts, gpus_of, number_of, value_words
 from tui.look import Look
 from tui.screens.base import TriageScreen
@@ -25,7 +26,7 @@ from tui.widgets.page import Page, PageRow
 from tui.widgets.rows import Row
 from tui.widgets.table import Column, Table
 from tui.widgets.timeline import timeline_rows
-from tui.words import clock, place, risk, severity, since, verdict_long, verdict_short
+from tui.words import badness, clock, place, risk, severity, since, verdict_long, verdict_short
 
 MOST = 3
 """Changes that are shown here; c lists all."""
@@ -217,11 +218,10 @@ class NodeScreen(TriageScreen):
 
 def status_line(facts: Facts) -> Line:
     """Return how the node stands: the status, what was found, and what could not be read."""
-    counts = [
-        f"{count} {name}"
-        for name in ("critical", "warning", "info")
-        if (count := sum(each.severity == name for each in facts.incidents))
-    ]
+    still = [incident.severity for incident in facts.incidents if incident.state == "open"]
+    counts = [f"{count} {name}" for name in SEVERITIES if (count := still.count(name))]
+    if facts.incidents and not still:
+        counts = [f"{len(facts.incidents)} no longer open"]
     spans: list[Span] = [(f"{facts.status} strong", f" {facts.status.upper()} ")]
     spans.append(("", f" {', '.join(counts) or ('no fault found' if facts.status == 'ok' else 'nothing can be said')}"))
     unread = [source for source in facts.sources if not source.readable]
@@ -272,7 +272,7 @@ def incident_row(incident: Incident, n: int, now: float, look: Look) -> Row:
         "sure": incident.verdict.confidence,
         "times": incident.seen,
     }
-    return Row(incident.key, cells, fields)
+    return Row(incident.key, cells, fields, badness(incident.severity, incident.state))
 
 
 def gpu_row(own: GpuFacts, read: bool) -> Row:
@@ -282,7 +282,7 @@ def gpu_row(own: GpuFacts, read: bool) -> Row:
     if own.told is not None and not own.incidents:
         words = own.told.upper()
     faults = ", ".join(dict.fromkeys(f"{i.rule}{'' if i.state == 'open' else ' (closed)'}" for i in own.incidents))
-    bus = gpu.pci or (gpu.uuid or gpu.serial or "?")[:12]
+    bus = gpu.pci if gpu.pci and is_address(gpu.pci) else (gpu.uuid or gpu.serial or "?")[:12]
     head: tuple[Span, ...] = (
         ("", "?" if gpu.index is None else str(gpu.index)),
         ("" if words == "?" else state, words),
@@ -291,7 +291,9 @@ def gpu_row(own: GpuFacts, read: bool) -> Row:
     fields: dict[str, str | int | float | None] = {"g": gpu.index, "state": words, "bus": bus, "faults": faults}
     if not read:
         fields |= {"serial": gpu.serial, "name": gpu.name}
-        return Row(gpu.key, (*head, ("", gpu.serial or "?"), ("", gpu.name or "?"), ("", faults or "-")), fields)
+        return Row(
+            gpu.key, (*head, ("", gpu.serial or "?"), ("", gpu.name or "?"), ("", faults or "-")), fields, own.rank
+        )
     names = {
         "temp": "gpu.temperature",
         "power": "gpu.power",
@@ -315,7 +317,7 @@ def gpu_row(own: GpuFacts, read: bool) -> Row:
             value = f"{value_words(own.readings.get('gpu.pcie.generation'))}x{value}"
         cells.append(("unknown" if value == "?" else "", value))
         fields[name] = number_of(reading)
-    return Row(gpu.key, (*head, *cells, ("", faults or "-")), fields)
+    return Row(gpu.key, (*head, *cells, ("", faults or "-")), fields, own.rank)
 
 
 def event_rows(facts: Facts, width: int, look: Look, changed: Sequence[PageRow] = ()) -> list[PageRow]:

@@ -10,6 +10,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui.own import own
 from tui.text import Line, strip, whole
 
 if TYPE_CHECKING:
@@ -31,11 +32,7 @@ class Banner(Widget):
     @property
     def triage(self) -> TriageApp:
         """The application, by its own type."""
-        from tui.app import TriageApp
-
-        app = self.app
-        assert isinstance(app, TriageApp)
-        return app
+        return own(self.app)
 
     def renew(self) -> None:
         """Say anew what there is to say; the screen is laid out anew only where that takes other lines than before."""

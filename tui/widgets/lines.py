@@ -13,6 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.look import Look
+from tui.own import own
 from tui.text import Line, strip, whole
 
 if TYPE_CHECKING:
@@ -69,11 +70,7 @@ class Lines(Widget, can_focus=True):
     @property
     def triage(self) -> TriageApp:
         """The application, by its own type."""
-        from tui.app import TriageApp
-
-        app = self.app
-        assert isinstance(app, TriageApp)
-        return app
+        return own(self.app)
 
     @property
     def look(self) -> Look:

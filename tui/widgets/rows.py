@@ -23,6 +23,8 @@ class Row(NamedTuple):
     key: str
     cells: tuple[Span, ...]
     fields: Fields
+    rank: int = 0
+    """How bad it is beside the other rows: the worst have the least, up to 255."""
 
 
 class Rows(Protocol):
@@ -38,6 +40,10 @@ class Rows(Protocol):
 
     def fields(self, number: int) -> Fields:
         """Return what a filter may ask of a row."""
+        ...
+
+    def rank(self, number: int) -> int:
+        """Return how bad a row is: the worst have the least, up to 255."""
         ...
 
     def row(self, number: int) -> Row:
@@ -62,6 +68,10 @@ class Made:
         """Return what a filter may ask of a row."""
         return self._rows[number].fields
 
+    def rank(self, number: int) -> int:
+        """Return how bad a row is."""
+        return self._rows[number].rank
+
     def row(self, number: int) -> Row:
         """Return the row."""
         return self._rows[number]
@@ -81,6 +91,7 @@ class Shown(Sequence[Row]):
     def __init__(self, rows: Rows, order: Sequence[int]) -> None:
         self.rows = rows
         self.order = order
+        self._ranks = bytes(map(rows.rank, order))
 
     def __len__(self) -> int:
         return len(self.order)
@@ -94,6 +105,10 @@ class Shown(Sequence[Row]):
     def key(self, place: int) -> str:
         """Return what the row at a place is."""
         return self.rows.key(self.order[place])
+
+    def worse(self, than: int, first: int, last: int) -> int:
+        """Return how many rows from one place to before another are worse than the row at a third."""
+        return sum(self._ranks.count(rank, first, last) for rank in range(self._ranks[than])) if self._ranks else 0
 
     def place(self, key: str | None) -> int | None:
         """Return where the row with this key stands, None if it is not shown."""

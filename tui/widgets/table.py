@@ -151,8 +151,12 @@ class Table(Lines):
             notes.append(f"filter: {self.asked}")
         if self._sorted is not None or self._reversed:
             notes.append(f"sort: {self._sorted or 'as found'}{' reversed' if self._reversed else ''}")
-        if shown > self.room_below(2):
+        room = self.room_below(2)
+        if shown > room:
             notes.append(f"at {self.cursor + 1:,}")
+            for where, first, last in (("above", 0, self.top), ("below", self.top + room, shown)):
+                if worse := self.rows.worse(self.cursor, first, last):
+                    notes.append(f"{worse:,} worse {where}")
         title = heading(self.title, "  ".join(filter(None, notes)), width, self.look, self.has_focus)
         if not shown:
             hidden = f"none of {whole:,} passes the filter; / and Enter shows all" if whole else self.empty

@@ -11,12 +11,15 @@ import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.fake_nvml import Scenario
 from tests.triage.cli.conftest import ROOT, Run, environment
+from triage.capture import Capture
+from triage.cli.collect import _to_stdout
+from triage.cli.exits import Refused
 
 NODE = """
 gpu = Entity("gpu", "0000:4e:00.0", "GPU-5b1e0c52-1234-5678-9abc-def012345678", "1650123004410", 0, "NVIDIA H100")
@@ -110,6 +113,12 @@ def test_standard_output_carries_the_archive_and_a_terminal_is_spared(node: Run,
 
     with tarfile.open(path) as tar:
         assert "manifest.json" == tar.getnames()[0]
+
+
+def test_an_archive_for_a_standard_output_that_is_closed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(Refused, match="cannot write: standard output is closed"):
+        _to_stdout(cast(Capture, None))
 
 
 def test_redacted_it_names_nobody_and_says_the_same(node: Run, run: Run, tmp_path: Path) -> None:

@@ -32,7 +32,12 @@ def test_a_file_that_cannot_be_written_is_unknown(run_with_node: Run, tmp_path: 
 
     assert 3 == done.returncode
     assert done.stdout.startswith("GPU-TRIAGE UNKNOWN: cannot write")
-    assert "no such file" in done.stdout.lower()
+    assert "No such file or directory; make its folder first, or name another" in done.stdout
+
+
+def test_the_root_is_no_file() -> None:
+    with pytest.raises(Refused, match="it is a folder; name a file in it"):
+        replace(Path("/"), "new\n")
 
 
 def test_a_link_is_replaced_and_what_it_points_to_is_left_alone(tmp_path: Path) -> None:

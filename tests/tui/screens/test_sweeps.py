@@ -120,3 +120,15 @@ def test_a_manifest_from_anywhere_is_read_as_far_as_it_goes(nodes: Any, tmp_path
     (tmp_path / FILE).write_text(json.dumps(told))
     (found,) = of_folders([str(tmp_path)])
     assert ("interrupted", None, None) == (found.status, found.at, found.asked)
+
+
+def test_asked_for_again_the_list_is_not_opened_on_top_of_itself(state: Path) -> None:
+    async def story(app: TriageApp, pilot: Pilot[None]) -> None:
+        deep = len(app.screen_stack)
+        app.command("sweeps")
+        app.command("changes")
+        app.command("changes")
+        await pilot.pause()
+        assert deep + 1 == len(app.screen_stack)
+
+    drive(story, state)
