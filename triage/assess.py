@@ -339,7 +339,7 @@ def _explains(one: tuple[Incident, Case], other: tuple[Incident, Case]) -> bool:
         names = (*names, symptom.rule.id)
     if not names or not cause.triggers or not symptom.triggers:
         return False
-    if cause.pci and symptom.pci and not same_device(cause.pci, symptom.pci) and symptom.rule.scope == "gpu":
+    if cause.pci and symptom.pci and not same_device(cause.pci, symptom.pci):
         return False
     if symptom.rule.id not in names:
         kinds = {f"xid-{s.fields['xid']}" if s.name == "xid" else s.name for s in symptom.triggers}
