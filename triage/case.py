@@ -181,6 +181,11 @@ def _near(case: Case, signal: Signal, orders: Sequence[int], before: float, afte
     return False
 
 
+def ended(case: Case) -> float | None:
+    """When the last line that opened the incident was, in UTC epoch seconds."""
+    return case.triggers[-1].last_at if case.triggers else None
+
+
 def witness(hits: Sequence[Signal], total: int) -> Answer:
     """Return that these signals were seen, the first of them pointed at."""
     first = hits[0]

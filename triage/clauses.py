@@ -11,8 +11,21 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from math import inf
 
-from probes.model import Missing, Reading
-from triage.case import NEIGHBOURS, WHOLE_LOG, Answer, Case, belongs, holds, meant, nearby, readable, selected, witness
+from probes.model import Missing, Reading, Value
+from triage.case import (
+    NEIGHBOURS,
+    WHOLE_LOG,
+    Answer,
+    Case,
+    belongs,
+    ended,
+    holds,
+    meant,
+    nearby,
+    readable,
+    selected,
+    witness,
+)
 from triage.known_bugs import known_bug
 from triage.model import Signal
 from triage.rulebook.model import (
@@ -32,7 +45,7 @@ from triage.rulebook.model import (
 )
 from triage.timeline import seconds_between
 
-__all__ = ["WHOLE_LOG", "Answer", "Case", "answer", "events", "readable", "selected"]
+__all__ = ["WHOLE_LOG", "Answer", "Case", "answer", "events", "meets", "readable", "selected"]
 
 
 def answer(clause: Clause, case: Case) -> Answer:
@@ -101,20 +114,25 @@ def _metric(clause: Metric, case: Case) -> Answer:
     if reading is None:
         return Answer("unknown", "not in a log" if not case.live else "not read on this machine")
     value = reading.value
-    if isinstance(value, Missing):
-        if clause.is_ == value.reason:
-            return Answer("seen", None, None, reading.at, reading)
-        return Answer("unknown", value.reason, reading=reading)
-    if clause.is_ is not None:
-        hit = str(value).lower() == clause.is_.lower()
-    elif isinstance(value, str):
-        return Answer("unknown", f"not a number: {value}", reading=reading)
-    elif clause.at_least is not None:
-        hit = value >= clause.at_least
-    else:
-        assert clause.at_most is not None
-        hit = value <= clause.at_most
+    hit = meets(clause, value)
+    if hit is None:
+        reason = value.reason if isinstance(value, Missing) else f"not a number: {value}"
+        return Answer("unknown", reason, reading=reading)
     return Answer("seen" if hit else "quiet", None, None, reading.at, reading)
+
+
+def meets(clause: Metric, value: Value) -> bool | None:
+    """Whether a value is what is asked for; None if it cannot be held against the limit."""
+    if isinstance(value, Missing):
+        return True if clause.is_ == value.reason else None
+    if clause.is_ is not None:
+        return str(value).lower() == clause.is_.lower()
+    if isinstance(value, str):
+        return None
+    if clause.at_least is not None:
+        return value >= clause.at_least
+    assert clause.at_most is not None
+    return value <= clause.at_most
 
 
 def _delta(clause: Delta, case: Case) -> Answer:
@@ -126,7 +144,7 @@ def _delta(clause: Delta, case: Case) -> Answer:
         return Answer("unknown", reading.value.reason, reading=reading)
     if case.history is None:
         return Answer("unknown", "no history of this counter: it needs earlier sweeps by `gpu-triage check`")
-    moved = case.history.distance(case.pci, clause.of, clause.over, _ended(case))
+    moved = case.history.distance(case.pci, clause.of, clause.over, ended(case))
     most = inf if moved.high is None else moved.high
     if clause.at_least is not None:
         hit, miss = moved.low >= clause.at_least, most < clause.at_least
@@ -136,12 +154,6 @@ def _delta(clause: Delta, case: Case) -> Answer:
     if not hit and not miss:
         return Answer("unknown", moved.reason, reading=reading)
     return Answer("seen" if hit else "quiet", None, None, reading.at, reading)
-
-
-def _ended(case: Case) -> float | None:
-    """When the last of the triggers was, in UTC epoch seconds."""
-    last = case.triggers[-1] if case.triggers else None
-    return None if last is None else last.last_at if last.last_at is not None else last.record.at
 
 
 def events(signals: Sequence[Signal], fold: float) -> int:
@@ -173,11 +185,11 @@ def _count(clause: Count, case: Case) -> Answer:
 
 def _before_the_log(clause: Count, case: Case) -> int:
     """How many events of this incident earlier sweeps saw in the time asked about, before the log at hand begins."""
-    ended = _ended(case)
-    if not clause.select.trigger or clause.select.where or case.history is None or ended is None:
+    last = ended(case)
+    if not clause.select.trigger or clause.select.where or case.history is None or last is None:
         return 0
-    begins = min((span.first_at for span in case.timeline.spans.values() if span.first_at is not None), default=ended)
-    return case.history.earlier(case.rule.id, case.pci, ended - clause.over, begins)
+    begins = min((span.first_at for span in case.timeline.spans.values() if span.first_at is not None), default=last)
+    return case.history.earlier(case.rule.id, case.pci, last - clause.over, begins)
 
 
 def _covered(select: Select, case: Case, over: float) -> str | None:
