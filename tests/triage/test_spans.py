@@ -112,7 +112,7 @@ def test_the_spans_of_several_readers_are_put_together() -> None:
     """Of other logs as they are; of a later part of the same log as one."""
     spans = watched(record(10.0, 1.5), record(20.0, 2.0))
     spans.adopt(watched(record(5.0, origin="other")))
-    spans.go_on(watched(record(30.0, 3.0), record(40.0, 4.0), record(1.0, boot="#2")))
+    spans.go_on(watched(record(1.0, boot="#2"), record(30.0, 3.0), record(40.0, 4.0)))
 
     assert {
         HERE: Span(10.0, 40.0, 1.5, 4.0, False, 4),
@@ -138,6 +138,21 @@ def test_boots_can_be_given_their_names_later() -> None:
     } == told(moved)
 
 
+def test_a_line_that_is_there_twice_is_known_again_under_its_new_names() -> None:
+    """The very line is itself; another that says the same at the same microsecond is its echo."""
+
+    def line(number: int, boot: str) -> Signal:
+        return Signal("xid", None, {}, LogRecord("NVRM: Xid", None, 5.000001, boot, origin="log", line=number))
+
+    spans = Spans()
+    axis(spans, line(1, "#1"))
+
+    def kept(number: int, boot: str) -> int:
+        return axis(spans.moved(lambda boot: f"{boot} of many", 100), line(number, boot)).kept
+
+    assert (1, 0, 1) == (kept(101, "#1 of many"), kept(102, "#1 of many"), kept(102, "#1"))
+
+
 def axis(spans: Spans, *signals: Signal, most: int = 100) -> Axis:
     made = Axis(spans, most)
     for signal in signals:
@@ -149,7 +164,7 @@ def test_what_is_forgotten_was_not_heard() -> None:
     """Only the latest are kept; the log then tells nothing of the time until the last that went."""
     lines = [
         LogRecord("Linux version 6.1", 0.0, 0.0, "#1", origin="log"),
-        *(record(float(n), float(n)) for n in range(9)),
+        *(record(float(n), float(n)) for n in range(19)),
     ]
     made = axis(watched(*lines), *(xid(float(n), float(n)) for n in range(1, 9)))
 
@@ -157,7 +172,7 @@ def test_what_is_forgotten_was_not_heard() -> None:
     assert 3 == made.kept
     kept = made.timeline()
     assert ["6", "7", "8"] == [s.fields["xid"] for s in kept.signals]
-    assert Span(5.0, 8.0, 5.0, 8.0, False, 2) == kept.spans[HERE]
+    assert Span(5.0, 18.0, 5.0, 18.0, False, 12) == kept.spans[HERE]
     assert (0, 3) == (made.forget(3), made.kept)
 
 
@@ -175,7 +190,7 @@ def test_a_burst_that_goes_on_is_not_forgotten_and_one_that_was_begins_anew() ->
 
 def test_each_log_keeps_its_own_latest() -> None:
     spans = watched(record(0.0), record(0.0, origin="other"))
-    made = axis(spans, xid(1.0), xid(2.0), xid(3.0, origin="other"))
+    made = axis(spans, xid(3.0, origin="other"), xid(1.0), xid(2.0))
 
     assert 1 == made.forget(1)
     assert [2.0, 3.0] == [s.record.at for s in made.timeline().signals]

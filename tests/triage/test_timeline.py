@@ -182,6 +182,7 @@ def test_silence_of_just_three_minutes_is_still_the_burst_on_either_clock() -> N
     assert [1, 1] == counts((1.0, 5.0), (500.0, 6.0)), "the wall clock tells where both lines have it"
     assert [2] == counts((1.0, 5.0), (None, 6.0)), "else the clock since boot"
     assert [1, 1] == counts((1.0, 5.0), (None, 500.0))
+    assert [2] == counts((None, 5.0), (1.0, None)) == counts((1.0, None), (None, 5.0))
     assert [3] == counts((None, None), (1.0, None), (None, None)), "and without any clock they are one burst"
 
 
