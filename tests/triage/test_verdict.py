@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.triage.asked import RULEBOOK
 from triage.model import UNDETERMINED, Evidence
-from triage.rulebook.load import load
 from triage.verdict import carriers, counted, decide, decisive, families, probabilities, shown, spare, status, sums
-
-RULEBOOK = load()
 
 
 def evidence(group: str, **points: int) -> Evidence:
