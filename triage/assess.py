@@ -339,7 +339,7 @@ def _explains(one: tuple[Incident, Case], other: tuple[Incident, Case]) -> bool:
         return True
     # Of two that explain each other the first was asked first.
     early = 0.0 if cause.rule.id in symptom.rule.explains else EARLY
-    return -early <= gap <= max(cause.rule.look_after, FOLD) or any(
+    return 0 <= gap <= FOLD or any(
         (near := seconds_between(t, later)) is not None and -early <= near <= cause.rule.look_after
         for t in cause.triggers
     )

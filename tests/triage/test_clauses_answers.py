@@ -331,6 +331,7 @@ def test_boots_are_told_apart_and_a_log_that_names_none_is_one() -> None:
     assert "quiet" == ask(clause, case(XID, signal("xid", 9000.0, xid="79"))).state
     assert "unknown" == ask(clause, case(*nameless)).state, "of a boot without a name no log was read from its start"
     assert 1 == ask(clause._replace(at_least=1), case(*nameless)).count
+    assert 1 == ask(clause._replace(at_least=1), case(XID, nameless[1])).count, "the first of a log has no name yet"
 
 
 def test_always_the_same_thing_needs_more_than_one_line() -> None:

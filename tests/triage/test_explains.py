@@ -10,7 +10,7 @@ from probes.model import Source
 from tests.triage.asked import GPU, OTHER, RULE, RULEBOOK, reading, signal
 from triage.assess import conclude
 from triage.model import Assessment, Signal
-from triage.rulebook.model import Metric, Rule, Seen, Select, Trigger
+from triage.rulebook.model import Absent, Metric, Rule, Seen, Select, Trigger
 from triage.timeline import Spans, build
 
 SOURCES = [Source("kernel-log", "log", True)]
@@ -58,6 +58,7 @@ def at(seconds: float, look_after: float = 20.0, **more: Any) -> dict[str, list[
         (301.0, 300.0, APART),
         (-10.0, 20.0, TOGETHER),
         (-11.0, 20.0, APART),
+        (0.5, 0.0, TOGETHER),
     ],
 )
 def test_a_symptom_follows_its_cause_or_is_logged_a_little_before_it(
@@ -124,6 +125,14 @@ def test_a_line_that_is_evidence_for_the_cause_is_its_symptom_whenever_it_was() 
     assert {"symptom": [], "cause": []} == told((CAUSE, SYMPTOM), *hours)
 
 
+def test_a_line_that_speaks_against_the_cause_is_not_its_symptom() -> None:
+    """It was to be absent, and is what was found instead."""
+    item = RULE.evidence[0]._replace(id="no", group="no", clause=Absent(Select(("symptom",)), 7200.0))
+    cause = rule("cause", explains=("symptom",), evidence=(item,))
+
+    assert {"symptom": [], "cause": []} == told((cause, SYMPTOM), signal("symptom", 1000.0), signal("cause", 5000.0))
+
+
 def test_without_times_a_symptom_is_taken_for_one_wherever_it_stands() -> None:
     cause, symptom = signal("cause", None), signal("symptom", None)
 
@@ -145,7 +154,7 @@ def test_of_two_that_explain_each_other_the_first_is_the_cause(times: tuple[floa
 def test_of_two_that_explain_each_other_neither_explains_what_stands_just_before_its_later_lines() -> None:
     """Where only one explains the other, it does."""
     one, other = rule("one", explains=("other",)), rule("other", explains=("one",))
-    lines = [signal("one", 1000.0), signal("other", 1200.0), signal("one", 1205.0, kind="b")]
+    lines = [signal("one", 1000.0), signal("other", 1204.5), signal("one", 1205.0, kind="b")]
 
     assert {"one": [], "other": []} == told((one, other), *lines)
     assert {"one": ["other"]} == told((one, rule("other")), *lines)

@@ -188,6 +188,14 @@ def test_a_burst_that_goes_on_is_not_forgotten_and_one_that_was_begins_anew() ->
     assert [("31", 3), ("13", 1)] == [(s.fields["xid"], s.count) for s in made.timeline().signals]
 
 
+def test_the_latest_is_so_by_the_clock_since_boot_where_there_is_one() -> None:
+    """The wall clock was set back meanwhile."""
+    made = axis(watched(record(0.0, 0.0)), xid(9000.0, 5.0), xid(100.0, 6.0))
+
+    assert 1 == made.forget(1)
+    assert [6.0] == [s.record.monotonic for s in made.timeline().signals]
+
+
 def test_each_log_keeps_its_own_latest() -> None:
     spans = watched(record(0.0), record(0.0, origin="other"))
     made = axis(spans, xid(3.0, origin="other"), xid(1.0), xid(2.0))
