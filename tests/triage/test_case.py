@@ -163,6 +163,8 @@ def test_what_stands_in_the_same_line_is_neither_before_nor_after() -> None:
     assert ["xid", "twin", "other"] == sorted(near(of(xid, twin, other), 10.0, 10.0, "near"), key=len)
     assert ["other"] == near(of(xid, twin, other), 10.0, 10.0, "after")
     assert [] == near(of(twin, xid), 10.0, 10.0, "before")
+    later = clocked("xid", 1001.0, line="8", text="b")
+    assert ["xid", "twin"] == near(of(xid, twin, later), 10.0, 0.0, "before"), "of the later line they are the past"
 
 
 @pytest.mark.parametrize("at", [None, 1000.0])
@@ -182,6 +184,10 @@ def test_lines_of_another_boot_are_near_only_by_the_wall_clock() -> None:
     assert ["a"] == near(told, 10.0, 10.0, "before")
     assert [] == near(untold, 10.0, 10.0, "before")
     assert [] == near(neither, 10.0, 10.0, "before")
+    both = of(
+        clocked("xid", None, 5.0, boot="#0", line="1"), clocked("a", 990.0, line="2"), clocked("xid", 1000.0, line="3")
+    )
+    assert ["a"] == near(both, 10.0, 10.0, "before")
 
 
 def test_a_line_is_near_a_burst_that_began_long_before_it() -> None:
@@ -198,7 +204,7 @@ def test_a_line_is_near_a_burst_that_began_long_before_it() -> None:
 
 
 def test_a_line_is_near_a_trigger_that_stands_later_in_the_log_with_an_earlier_time() -> None:
-    lines = [signal("early", 1.0), *(signal("xid", 500.0 + n, xid="79", text=chr(97 + n)) for n in range(9))]
+    lines = [signal("early", 1.0), *(signal("xid", 500.0 + n, xid="79", text=chr(97 + n)) for n in range(10))]
     about = case(*lines)
 
     def among(others: int) -> list[str]:
@@ -207,4 +213,4 @@ def test_a_line_is_near_a_trigger_that_stands_later_in_the_log_with_an_earlier_t
         return [s.name for s in nearby(back, about.timeline.named(("early",)), 9.0, 0.0, "near")]
 
     assert [] == [s.name for s in nearby(about, about.timeline.named(("early",)), 9.0, 0.0, "near")]
-    assert (["early"], ["early"]) == (among(0), among(8))
+    assert (["early"], ["early"], []) == (among(0), among(8), among(9))

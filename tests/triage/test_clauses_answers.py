@@ -42,6 +42,8 @@ def test_as_many_lines_as_are_asked_for_are_enough() -> None:
     [
         (900.0, None, "seen"),
         (899.0, None, "quiet"),
+        (999.0, None, "seen"),
+        (1001.0, None, "seen"),
         (1020.0, None, "seen"),
         (1021.0, None, "quiet"),
         (995.0, 5.0, "seen"),
@@ -196,7 +198,9 @@ def test_a_pair_needs_both_on_this_gpu_and_in_this_order() -> None:
 
     assert "quiet" == ask(clause, case(others, dpc(930.0, pci=GPU), XID)).state
     assert "seen" == ask(clause._replace(same="node"), case(others, dpc(930.0, pci=GPU), XID)).state
-    assert "quiet" == ask(clause, case(signal("xid", 900.0, xid="48"), dpc(930.0, pci=OTHER), XID)).state
+    apart = [signal("xid", 900.0, xid="48"), dpc(930.0, pci=OTHER), XID]
+    assert "quiet" == ask(clause, case(*apart)).state
+    assert "seen" == ask(clause._replace(same="node"), case(*apart)).state
     assert "quiet" == ask(clause, case(dpc(900.0), signal("xid", 930.0, xid="48"), XID)).state
 
 

@@ -131,11 +131,22 @@ def test_a_short_log_is_no_silence_unless_sweeps_watched_all_the_time() -> None:
 def test_boots_that_earlier_sweeps_saw_it_in_are_counted_with_this_one() -> None:
     clause = Spread(Select(trigger=True), "boot", 86400.0, at_least=2)
     before = Remembered(lives={(RULE, GPU, "boot", 86400.0): frozenset({"an earlier boot"})})
+    twice = Remembered(lives={(RULE, GPU, "boot", 86400.0): frozenset({"an earlier boot", "another"})})
     found = ask(clause, case(XID, history=before))
 
     assert ("seen", 2, 1000.0) == (found.state, found.count, found.at)
+    assert ("seen", 3) == counted(ask(clause, case(XID, history=twice)))
     assert "quiet" == ask(clause, case(XID, history=Remembered())).state
     assert "unknown" == ask(clause, case(readings=[NOW], history=before)).state
+
+
+def test_loads_of_the_driver_are_known_to_the_history_and_the_incident_is_their_witness() -> None:
+    clause = Spread(Select(trigger=True), "driver-load", 86400.0, at_least=2)
+    before = Remembered(lives={(RULE, GPU, "driver-load", 86400.0): frozenset({"a/1", "a/2"})})
+    found = ask(clause, case(XID, history=before))
+
+    assert ("seen", 1000.0) == (found.state, found.at)
+    assert ("unknown", "the log does not say which driver-load it was") == ask(clause, case(XID))[:2]
 
 
 def test_a_spread_that_is_not_there_is_quiet_only_where_all_the_time_was_watched() -> None:

@@ -11,7 +11,21 @@ from probes.model import Entity, LogRecord, Missing, Reading, Source
 from tests.triage.asked import GPU, OTHER, RULE, RULEBOOK, Remembered, reading, signal
 from triage.assess import assess, conclude, severity_of
 from triage.model import Assessment, Evidence, Incident, Signal
-from triage.rulebook.model import Clause, Fact, Item, Metric, Otherwise, Rule, Seen, Select, Suppress, Trigger
+from triage.rulebook.model import (
+    Clause,
+    Fact,
+    Item,
+    KnownBug,
+    Metric,
+    Otherwise,
+    Rule,
+    Rulebook,
+    Seen,
+    Select,
+    Suppress,
+    Trigger,
+)
+from triage.scanner import Scanner
 from triage.timeline import Spans, build
 
 SOURCES = [Source("kernel-log", "log", True)]
@@ -28,13 +42,14 @@ def concluded(
     *signals: Signal,
     readings: Sequence[Reading] = (),
     log: Sequence[LogRecord] = (),
+    book: Rulebook = RULEBOOK,
     **more: Any,
 ) -> Assessment:
     spans = Spans()
     list(spans.watch([*log, *(s.record for s in signals)]))
-    book = (rules,) if isinstance(rules, Rule) else rules
+    book = book._replace(rules=(rules,) if isinstance(rules, Rule) else rules)
     given: dict[str, Any] = {"node": "n", "now": 5000.0, **more}
-    return conclude(RULEBOOK._replace(rules=book), build(signals, spans), readings, SOURCES, **given)
+    return conclude(book, build(signals, spans), readings, SOURCES, **given)
 
 
 def one(*args: Any, **more: Any) -> Incident:
@@ -316,6 +331,25 @@ def test_what_the_history_tells_of_earlier_times_is_evidence_worth_nothing() -> 
     assert 2 == len(one(rule(HOT), readings=[reading(95)], history=opened_by_reading).evidence)
 
 
+def test_a_known_bug_of_the_loaded_driver_tells_what_ends_it_and_one_of_another_driver_is_worth_nothing() -> None:
+    bug = RULEBOOK.bugs[0]._replace(
+        leaf="driver.firmware", shows=(Select(xids=(79,)),), beside=None, since={}, fixed={"525": "525.105.17"},
+        flavour=None, gpu=None, do="Update to 525.105.17.",
+    )  # fmt: skip
+    item = ITEM._replace(clause=KnownBug("driver.firmware"))
+
+    def with_driver(version: str) -> tuple[str, str | None, dict[str, int]]:
+        driver = Reading(Entity("node"), "driver.version", version, "text", 1.0)
+        asks = (rule(evidence=(item,)),)
+        (found,) = concluded(asks, XID, readings=[driver], book=RULEBOOK._replace(bugs=(bug,))).incidents
+        (evidence,) = [e for e in found.evidence if e.id == "dpc"]
+        return evidence.state, evidence.do, dict(evidence.points)
+
+    assert ("seen", "Update to 525.105.17.", {"hardware.link": 2}) == with_driver("525.85.12")
+    assert ("quiet", None, {"hardware.link": -1}) == with_driver("525.147.05")
+    assert ("quiet", None, {}) == with_driver("530.30.02")
+
+
 def test_facts_of_the_history_are_facts_of_the_incident() -> None:
     item = ITEM._replace(clause=Fact("history.follows", ("slot",)))
     past = Remembered(known={("gpu-off-bus", GPU): {"history.follows": "slot"}})
@@ -470,9 +504,15 @@ def test_who_watches_is_told_before_the_first_record() -> None:
         order.append("record")
         yield XID_LINE
 
-    assess(RULEBOOK, records(), [], SOURCES, node="n", now=5.0, begin=lambda scanner, spans: order.append("begin"))
+    def begin(scanner: Scanner, spans: Spans) -> None:
+        order.extend(signal.name for signal in scanner.match(XID_LINE))
+        watching.append(spans)
 
-    assert ["begin", "record"] == order
+    watching: list[Spans] = []
+    assess(RULEBOOK, records(), [], SOURCES, node="n", now=5.0, begin=begin)
+
+    assert ["xid", "record"] == order
+    assert watching[0].knows(("log", "#1"))
 
 
 def test_an_assessment_tells_what_was_read_whatever_came_of_it() -> None:
