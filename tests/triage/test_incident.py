@@ -12,6 +12,7 @@ from tests.triage.asked import GPU, OTHER, RULE, RULEBOOK, Remembered, reading, 
 from triage.assess import assess, conclude, severity_of
 from triage.model import Assessment, Evidence, Incident, Signal
 from triage.rulebook.model import (
+    Action,
     Clause,
     Fact,
     Item,
@@ -192,6 +193,7 @@ def test_a_summary_names_place_codes_and_how_many_lines() -> None:
     lines = [signal("xid", 1000.0, xid="119"), signal("xid", 1001.0, xid="79"), signal("dpc", 1002.0, None)]
     assert "Broken (Xid 79, 119), 3 lines" == one(many, *lines).summary
     assert "Broken" == one(many, signal("dpc", 1.0, None)).summary
+    assert "Broken on GPU 0000:4e:00.0" == one(rule(HOT, title="Broken"), readings=[reading(95)]).summary
 
 
 @pytest.mark.parametrize(
@@ -231,13 +233,9 @@ def test_an_incident_carries_what_its_rule_says() -> None:
         incident.state,
         incident.explains,
     )
-    opening = incident.evidence[0]
-    assert ("trigger", "trigger", "seen", "It fell off the bus.") == (
-        opening.id,
-        opening.group,
-        opening.state,
-        opening.why,
-    )
+    opening = Trigger((Seen(Select(xids=(79,))),), {"workload": -4}, "It fell off the bus.", ())
+    said = one(rule(trigger=opening), XID).evidence[0]
+    assert ("trigger", "trigger", "seen", {"workload": -4}, {}, "It fell off the bus.") == said[:6]
 
 
 # What it asks
@@ -338,16 +336,21 @@ def test_a_known_bug_of_the_loaded_driver_tells_what_ends_it_and_one_of_another_
     )  # fmt: skip
     item = ITEM._replace(clause=KnownBug("driver.firmware"))
 
-    def with_driver(version: str) -> tuple[str, str | None, dict[str, int]]:
+    def incident(version: str, **points: int) -> Incident:
         driver = Reading(Entity("node"), "driver.version", version, "text", 1.0)
-        asks = (rule(evidence=(item,)),)
-        (found,) = concluded(asks, XID, readings=[driver], book=RULEBOOK._replace(bugs=(bug,))).incidents
+        asks = rule(evidence=(item._replace(points=points) if points else item,), actions=())
+        return one(asks, XID, readings=[driver], book=RULEBOOK._replace(bugs=(bug,)))
+
+    def with_driver(version: str) -> tuple[str, str | None, dict[str, int]]:
+        found = incident(version)
         (evidence,) = [e for e in found.evidence if e.id == "dpc"]
         return evidence.state, evidence.do, dict(evidence.points)
 
     assert ("seen", "Update to 525.105.17.", {"hardware.link": 2}) == with_driver("525.85.12")
     assert ("quiet", None, {"hardware.link": -1}) == with_driver("525.147.05")
     assert ("quiet", None, {}) == with_driver("530.30.02")
+    assert ["Update to 525.105.17."] == [step.do for step in incident("525.85.12", benign=RULEBOOK.decisive).next]
+    assert () == incident("525.85.12", benign=1).next, "of an undetermined fault nobody knows that it is the bug"
 
 
 def test_facts_of_the_history_are_facts_of_the_incident() -> None:
@@ -359,6 +362,18 @@ def test_facts_of_the_history_are_facts_of_the_incident() -> None:
     node = Reading(Entity("node"), "driver.version", "535.1", "text", 1.0)
     version = ITEM._replace(clause=Fact("driver.version", ("535.*",)))
     assert "seen" == answered(item=version, history=past, readings=[node]).state
+
+
+def test_what_to_do_is_what_the_leaf_needs_then_what_the_family_needs() -> None:
+    """Or what finds out more, where nothing is decided."""
+    wanted = ("hardware", "workload", "undetermined", "hardware.gpu", "hardware.link")
+    actions = tuple(Action(name, f"For {name}.", "none") for name in wanted)
+    decisive = ITEM._replace(clause=Seen(Select(trigger=True)), points={"hardware.link": RULEBOOK.decisive})
+
+    decided = one(rule(evidence=(decisive,), actions=actions), XID)
+    assert ["For hardware.link.", "For hardware."] == [step.do for step in decided.next]
+    assert {RULEBOOK.causes["hardware.link"].owner} == {step.owner for step in decided.next}
+    assert ["For undetermined."] == [step.do for step in one(rule(actions=actions), XID).next]
 
 
 # How bad, and whether it is over
@@ -378,6 +393,13 @@ def test_evidence_can_make_an_incident_worse_or_better_than_its_rule() -> None:
     assert "critical" == severity(a="seen", b="seen")
     assert "info" == severity(a="quiet", b="seen")
     assert "info" == severity("benign", a="seen")
+
+
+def test_what_is_benign_keeps_no_node_from_being_ok() -> None:
+    benign = ITEM._replace(clause=Seen(Select(trigger=True)), points={"benign": RULEBOOK.decisive}, severity="critical")
+    found = concluded(rule(evidence=(benign,), severity="critical"), XID)
+
+    assert ("benign", "info", "ok") == (found.incidents[0].verdict.leaf, found.incidents[0].severity, found.status)
 
 
 def boots(*names: str | None, origin: str = "log") -> list[LogRecord]:
