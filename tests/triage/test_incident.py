@@ -96,6 +96,8 @@ def test_a_line_that_names_no_gpu_is_of_the_only_gpu_there_is() -> None:
 
     assert {GPU: 1} == where(concluded(rule(), nameless, readings=[here]))
     assert {GPU: 1} == where(concluded(rule(), nameless, readings=[here, here._replace(name="gpu.count")]))
+    held = Reading(Entity("process", index=7, name="python"), "process.user", "alice", "text", 1.0)
+    assert {GPU: 1} == where(concluded(rule(), nameless, readings=[here, held])), "the number of a process is no GPU's"
     assert {None: 1} == where(concluded(rule(), nameless, readings=[here, lost]))
     assert {None: 1} == where(concluded(rule(), nameless, readings=[here, other]))
     assert {None: 1} == where(concluded(rule(), nameless))
@@ -160,6 +162,9 @@ def test_a_rule_that_is_suppressed_opens_nothing() -> None:
     assert 1 == len(concluded(quiet, XID).incidents)
     assert 0 == len(concluded(quiet, signal("dpc", 999.0, None), XID).incidents)
     assert 1 == len(concluded((quiet, rule(id="other")), signal("dpc", 999.0, None), XID).incidents)
+    of_gpu = rule(suppress=(Suppress(Seen(Select(("dpc",)), same="gpu"), "A drill."),))
+    lines = [signal("dpc", 999.0), XID, signal("xid", 1001.0, OTHER, xid="79")]
+    assert {OTHER: 1} == where(concluded(of_gpu, *lines)), "the other GPU's is still one"
 
 
 # What it says of itself
@@ -193,6 +198,7 @@ def test_a_summary_names_place_codes_and_how_many_lines() -> None:
     lines = [signal("xid", 1000.0, xid="119"), signal("xid", 1001.0, xid="79"), signal("dpc", 1002.0, None)]
     assert "Broken (Xid 79, 119), 3 lines" == one(many, *lines).summary
     assert "Broken" == one(many, signal("dpc", 1.0, None)).summary
+    assert "Broken, 2 lines" == one(many, signal("dpc", 1.0, None), signal("dpc", 2.0, None)).summary
     assert "Broken on GPU 0000:4e:00.0" == one(rule(HOT, title="Broken"), readings=[reading(95)]).summary
 
 
@@ -353,6 +359,29 @@ def test_a_known_bug_of_the_loaded_driver_tells_what_ends_it_and_one_of_another_
     assert () == incident("525.85.12", benign=1).next, "of an undetermined fault nobody knows that it is the bug"
 
 
+def test_a_bug_of_some_gpus_only_asks_which_gpu_it_is() -> None:
+    """Its own name, or that of all others where they are alike."""
+    bug = RULEBOOK.bugs[0]._replace(
+        leaf="driver.firmware", shows=(Select(xids=(79,)),), beside=None, since={}, fixed={"525": "525.105.17"},
+        flavour=None, gpu="H100", do="Update to 525.105.17.",
+    )  # fmt: skip
+    item = ITEM._replace(clause=KnownBug("driver.firmware"))
+    driver = Reading(Entity("node"), "driver.version", "525.85.12", "text", 1.0)
+
+    def answer(own: str | None, other: str | None, **more: Any) -> str:
+        named = [(pci, name) for pci, name in ((GPU, own), (OTHER, other)) if name is not None]
+        names = [Reading(Entity("gpu", pci, name=name), "gpu.name", name, "text", 1.0) for pci, name in named]
+        asks = rule(evidence=(item,), **more)
+        incident = one(asks, XID, readings=[driver, *names], book=RULEBOOK._replace(bugs=(bug,)))
+        return next(e.state for e in incident.evidence if e.id == "dpc")
+
+    assert ("seen", "quiet") == (answer("H100", "A100"), answer("A100", "H100"))
+    assert ("seen", "unknown") == (answer("H100", None), answer(None, None))
+    assert "seen" == answer("H100", "H100", scope="node")
+    assert "unknown" == answer("H100", "A100", scope="node")
+    assert "quiet" == answer("A100", "A100", scope="node")
+
+
 def test_facts_of_the_history_are_facts_of_the_incident() -> None:
     item = ITEM._replace(clause=Fact("history.follows", ("slot",)))
     past = Remembered(known={("gpu-off-bus", GPU): {"history.follows": "slot"}})
@@ -462,13 +491,13 @@ def test_open_incidents_come_first_then_the_worst_then_the_first() -> None:
             on("late", "critical", "c"),
             on("z", "critical", "b"),
             on("y", "critical", "b"),
-            on("decided", "critical", "b", evidence=(decisive,)),
+            on("zz-decided", "critical", "b", evidence=(decisive,)),
             on("middling", "warning", "a"),
         ),
         *lines,
     )
 
-    assert ["decided", "y", "z", "late", "middling", "mild", "over"] == [i.rule for i in found.incidents]
+    assert ["zz-decided", "y", "z", "late", "middling", "mild", "over"] == [i.rule for i in found.incidents]
     assert "critical" == found.status
     assert "ok" == concluded((on("over", "critical", "old"),), *lines).status
 

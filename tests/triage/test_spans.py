@@ -153,6 +153,14 @@ def test_a_line_that_is_there_twice_is_known_again_under_its_new_names() -> None
     assert (1, 0, 1) == (kept(101, "#1 of many"), kept(102, "#1 of many"), kept(102, "#1"))
 
 
+def test_echoes_are_taken_off_the_lines_of_their_own_log() -> None:
+    spans = watched(*[record(float(n)) for n in range(5)])
+    twice = [LogRecord("NVRM: Xid", None, 1.0, "#1", origin="log", line=n) for n in range(30)]
+    made = build((Signal("xid", None, {}, line) for line in spans.watch(twice)), spans)
+
+    assert (1, 5) == (made.signals[0].count, made.spans[HERE].plain)
+
+
 def axis(spans: Spans, *signals: Signal, most: int = 100) -> Axis:
     made = Axis(spans, most)
     for signal in signals:
