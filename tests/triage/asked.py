@@ -25,7 +25,7 @@ RULE: Rule = next(rule for rule in RULEBOOK.rules if rule.id == "gpu-off-bus")._
 
 def signal(name: str, at: float | None, pci: str | None = GPU, /, *, boot: str = "#1", **fields: str) -> Signal:
     """A signal of the one log; its line stands where its time is."""
-    record = LogRecord(f"{name} {fields}", at=at, boot=boot, origin="log", line=int(at or 0) + 1)
+    record = LogRecord(f"{name} {fields}", at=at, boot=boot, origin="log", line=int(10 * (at or 0)) + 1)
     return Signal(name, pci, fields, record)
 
 
