@@ -92,14 +92,14 @@ def conclude(
     # A GPU that is lost may not tell its address any more, but it is there.
     indices = {r.entity.index for r in readings if r.entity.kind == "gpu" and r.entity.index is not None}
     the_one = next(iter(gpus)) if len(gpus) == 1 and len(indices) <= 1 else None
-    products = {pci: device.name for pci, device in devices.items()}
+    products: dict[str | None, str | None] = {pci: device.name for pci, device in devices.items()}
     only = next(iter(products.values())) if len(set(products.values())) == 1 else None
     opened: list[tuple[Incident, Case]] = []
     named = _by_name(values)
     for rule in rulebook.rules:
         for pci, triggers, witness in _openings(rule, timeline, named, the_one):
             known = facts if history is None else {**facts, **history.facts(rule.id, pci)}
-            product = products.get(pci, only) if pci is not None else only
+            product = products.get(pci, only)
             case = Case(
                 rule, timeline, triggers, pci, gpus, values, known, bool(readings), history, product, rulebook.bugs
             )

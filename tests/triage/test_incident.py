@@ -362,17 +362,17 @@ def test_a_known_bug_of_the_loaded_driver_tells_what_ends_it_and_one_of_another_
 def test_a_bug_of_some_gpus_only_asks_which_gpu_it_is() -> None:
     """Its own name, or that of all others where they are alike."""
     bug = RULEBOOK.bugs[0]._replace(
-        leaf="driver.firmware", shows=(Select(xids=(79,)),), beside=None, since={}, fixed={"525": "525.105.17"},
+        leaf="driver.firmware", shows=(Select(("dpc",), (79,)),), beside=None, since={}, fixed={"525": "525.105.17"},
         flavour=None, gpu="H100", do="Update to 525.105.17.",
     )  # fmt: skip
     item = ITEM._replace(clause=KnownBug("driver.firmware"))
     driver = Reading(Entity("node"), "driver.version", "525.85.12", "text", 1.0)
 
-    def answer(own: str | None, other: str | None, **more: Any) -> str:
+    def answer(own: str | None, other: str | None, line: Signal = XID, **more: Any) -> str:
         named = [(pci, name) for pci, name in ((GPU, own), (OTHER, other)) if name is not None]
         names = [Reading(Entity("gpu", pci, name=name), "gpu.name", name, "text", 1.0) for pci, name in named]
-        asks = rule(evidence=(item,), **more)
-        incident = one(asks, XID, readings=[driver, *names], book=RULEBOOK._replace(bugs=(bug,)))
+        asks = rule(Seen(Select(("dpc",), (79,))), evidence=(item,), **more)
+        incident = one(asks, line, readings=[driver, *names], book=RULEBOOK._replace(bugs=(bug,)))
         return next(e.state for e in incident.evidence if e.id == "dpc")
 
     assert ("seen", "quiet") == (answer("H100", "A100"), answer("A100", "H100"))
@@ -380,6 +380,8 @@ def test_a_bug_of_some_gpus_only_asks_which_gpu_it_is() -> None:
     assert "seen" == answer("H100", "H100", scope="node")
     assert "unknown" == answer("H100", "A100", scope="node")
     assert "quiet" == answer("A100", "A100", scope="node")
+    unnamed = signal("dpc", 1000.0, "0000:c1:00.0")
+    assert ("seen", "unknown") == (answer("H100", "H100", unnamed), answer("H100", "A100", unnamed))
 
 
 def test_facts_of_the_history_are_facts_of_the_incident() -> None:
