@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from probes.model import BESIDE, LogRecord, Missing, Reading, Source
+from probes.model import BESIDE, LogRecord, Reading, Source
 from probes.pci import same_device
-from triage.case import Answer, Case, selected
-from triage.clauses import answer, events
+from triage.case import Answer, Case, ended, selected
+from triage.clauses import answer, events, meets
 from triage.inventory import devices_of, facts_of, processes_of, reading_key
 from triage.model import SEVERITIES, UNDETERMINED, Assessment, Device, Evidence, Incident, Signal
 from triage.rulebook.model import Item, Metric, Points, Rule, Rulebook, Seen
@@ -92,14 +92,14 @@ def conclude(
     # A GPU that is lost may not tell its address any more, but it is there.
     indices = {r.entity.index for r in readings if r.entity.kind == "gpu" and r.entity.index is not None}
     the_one = next(iter(gpus)) if len(gpus) == 1 and len(indices) <= 1 else None
-    products = {pci: device.name for pci, device in devices.items()}
+    products: dict[str | None, str | None] = {pci: device.name for pci, device in devices.items()}
     only = next(iter(products.values())) if len(set(products.values())) == 1 else None
     opened: list[tuple[Incident, Case]] = []
     named = _by_name(values)
     for rule in rulebook.rules:
         for pci, triggers, witness in _openings(rule, timeline, named, the_one):
             known = facts if history is None else {**facts, **history.facts(rule.id, pci)}
-            product = products.get(pci, only) if pci is not None else only
+            product = products.get(pci, only)
             case = Case(
                 rule, timeline, triggers, pci, gpus, values, known, bool(readings), history, product, rulebook.bugs
             )
@@ -148,7 +148,7 @@ def _openings(
                 groups.setdefault(signal.pci if rule.scope == "gpu" else None, []).append(signal)
         elif isinstance(clause, Metric):
             for pci, reading in named.get(clause.of, ()):
-                if _meets(clause, reading):
+                if meets(clause, reading.value):
                     place = pci if rule.scope == "gpu" else None
                     witnesses.setdefault(place, reading)
                     groups.setdefault(place, [])
@@ -165,19 +165,6 @@ def _openings(
 def _in_order(signals: Iterable[Signal]) -> list[Signal]:
     by_order = {signal.order: signal for signal in signals}
     return [by_order[order] for order in sorted(by_order)]
-
-
-def _meets(clause: Metric, reading: Reading) -> bool:
-    value = reading.value
-    if isinstance(value, Missing):
-        return clause.is_ == value.reason
-    if clause.is_ is not None:
-        return str(value).lower() == clause.is_.lower()
-    if isinstance(value, str):
-        return False
-    if clause.at_least is not None:
-        return value >= clause.at_least
-    return clause.at_most is not None and value <= clause.at_most
 
 
 def _incident(
@@ -243,8 +230,8 @@ def _state(case: Case, now: float) -> str:
     boots = [boot for origin, boot in case.timeline.spans if origin == last.record.origin or (case.live and boot)]
     if last.record.boot is not None and boots and boots[-1] != last.record.boot and last.record.boot in boots:
         return "resolved"
-    ended = last.last_at if last.last_at is not None else last.record.at
-    if case.live and case.rule.lasts is not None and ended is not None and now - ended > case.rule.lasts:
+    until = ended(case)
+    if case.live and case.rule.lasts is not None and until is not None and now - until > case.rule.lasts:
         return "resolved"
     return "open"
 
@@ -268,9 +255,7 @@ def _opening(case: Case, witness: Reading | None) -> Evidence:
 
 def _recurrence(case: Case) -> list[Evidence]:
     """Return what the history says of earlier times, which is worth what the rule's own questions make of it."""
-    last = case.triggers[-1] if case.triggers else None
-    at = None if last is None else last.last_at if last.last_at is not None else last.record.at
-    why = case.history.recurrence(case.rule.id, case.pci, at) if case.history is not None else None
+    why = case.history.recurrence(case.rule.id, case.pci, ended(case)) if case.history is not None else None
     return [Evidence("recurrence", "recurrence", "seen", {}, {}, why)] if why is not None else []
 
 
@@ -339,7 +324,7 @@ def _explains(one: tuple[Incident, Case], other: tuple[Incident, Case]) -> bool:
         names = (*names, symptom.rule.id)
     if not names or not cause.triggers or not symptom.triggers:
         return False
-    if cause.pci and symptom.pci and not same_device(cause.pci, symptom.pci) and symptom.rule.scope == "gpu":
+    if cause.pci and symptom.pci and not same_device(cause.pci, symptom.pci):
         return False
     if symptom.rule.id not in names:
         kinds = {f"xid-{s.fields['xid']}" if s.name == "xid" else s.name for s in symptom.triggers}
@@ -351,12 +336,10 @@ def _explains(one: tuple[Incident, Case], other: tuple[Incident, Case]) -> bool:
     first, later = cause.triggers[0], symptom.triggers[0]
     gap = seconds_between(first, later)
     if gap is None:
-        return later.order > first.order or symptom.rule.id not in names or cause.rule.id not in symptom.rule.explains
-    mutual = cause.rule.id in symptom.rule.explains
-    early = 0.0 if mutual else EARLY
-    if gap == 0 and mutual and later.order < first.order:
-        return False
-    return -early <= gap <= max(cause.rule.look_after, FOLD) or any(
+        return True
+    # Of two that explain each other the first was asked first.
+    early = 0.0 if cause.rule.id in symptom.rule.explains else EARLY
+    return 0 <= gap <= FOLD or any(
         (near := seconds_between(t, later)) is not None and -early <= near <= cause.rule.look_after
         for t in cause.triggers
     )

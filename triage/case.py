@@ -7,7 +7,8 @@ The clauses of `triage.clauses` and of `triage.known_bugs` are built on this.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING
 
 import re2
 
@@ -117,6 +118,9 @@ def readable(case: Case, before: float) -> str | None:
     return None
 
 
+_regex = cache(re2.compile)
+
+
 def matches(pattern: str, text: str) -> bool:
     """Whether a linear-time regex is found in a text."""
     return bool(_regex(pattern).search(text))
@@ -125,15 +129,6 @@ def matches(pattern: str, text: str) -> bool:
 def holds(where: Mapping[str, str], fields: Mapping[str, str]) -> bool:
     """Whether each of these fields is there and holds a match of its regex."""
     return all(field in fields and _regex(pattern).search(fields[field]) for field, pattern in where.items())
-
-
-_compiled: dict[str, Any] = {}
-
-
-def _regex(pattern: str) -> Any:
-    if pattern not in _compiled:
-        _compiled[pattern] = re2.compile(pattern)
-    return _compiled[pattern]
 
 
 def belongs(case: Case, signal: Signal, same: str) -> bool:
@@ -179,6 +174,11 @@ def _near(case: Case, signal: Signal, orders: Sequence[int], before: float, afte
         elif -before <= gap <= after:
             return True
     return False
+
+
+def ended(case: Case) -> float | None:
+    """When the last line that opened the incident was, in UTC epoch seconds."""
+    return case.triggers[-1].last_at if case.triggers else None
 
 
 def witness(hits: Sequence[Signal], total: int) -> Answer:

@@ -9,9 +9,23 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from math import inf
 
-from probes.model import Missing
-from triage.case import NEIGHBOURS, WHOLE_LOG, Answer, Case, belongs, holds, meant, nearby, readable, selected, witness
+from probes.model import Missing, Reading, Value
+from triage.case import (
+    NEIGHBOURS,
+    WHOLE_LOG,
+    Answer,
+    Case,
+    belongs,
+    ended,
+    holds,
+    meant,
+    nearby,
+    readable,
+    selected,
+    witness,
+)
 from triage.known_bugs import known_bug
 from triage.model import Signal
 from triage.rulebook.model import (
@@ -31,7 +45,7 @@ from triage.rulebook.model import (
 )
 from triage.timeline import seconds_between
 
-__all__ = ["WHOLE_LOG", "Answer", "Case", "answer", "events", "readable", "selected"]
+__all__ = ["WHOLE_LOG", "Answer", "Case", "answer", "events", "meets", "readable", "selected"]
 
 
 def answer(clause: Clause, case: Case) -> Answer:
@@ -69,8 +83,17 @@ def _seen(clause: Seen, case: Case) -> Answer:
         return witness(hits, total)
     if _about_the_trigger(clause.select, case):
         return Answer("quiet")
-    reason = readable(case, before)
+    return _silent(readable(case, before))
+
+
+def _silent(reason: str | None) -> Answer:
+    """What silence answers: no, or nothing for this reason."""
     return Answer("quiet") if reason is None else Answer("unknown", reason)
+
+
+def _reading(of: str, case: Case) -> Reading | None:
+    """The reading of this name of the incident's GPU, else of the node."""
+    return case.readings.get((case.pci, of)) or case.readings.get((None, of))
 
 
 def _about_the_trigger(select: Select, case: Case) -> bool:
@@ -87,53 +110,50 @@ def _about_the_trigger(select: Select, case: Case) -> bool:
 
 
 def _metric(clause: Metric, case: Case) -> Answer:
-    reading = case.readings.get((case.pci, clause.of)) or case.readings.get((None, clause.of))
+    reading = _reading(clause.of, case)
     if reading is None:
         return Answer("unknown", "not in a log" if not case.live else "not read on this machine")
     value = reading.value
-    if isinstance(value, Missing):
-        if clause.is_ == value.reason:
-            return Answer("seen", None, None, reading.at, reading)
-        return Answer("unknown", value.reason, reading=reading)
-    if clause.is_ is not None:
-        hit = str(value).lower() == clause.is_.lower()
-    elif isinstance(value, str):
-        return Answer("unknown", f"not a number: {value}", reading=reading)
-    elif clause.at_least is not None:
-        hit = value >= clause.at_least
-    else:
-        assert clause.at_most is not None
-        hit = value <= clause.at_most
+    hit = meets(clause, value)
+    if hit is None:
+        reason = value.reason if isinstance(value, Missing) else f"not a number: {value}"
+        return Answer("unknown", reason, reading=reading)
     return Answer("seen" if hit else "quiet", None, None, reading.at, reading)
+
+
+def meets(clause: Metric, value: Value) -> bool | None:
+    """Whether a value is what is asked for; None if it cannot be held against the limit."""
+    if isinstance(value, Missing):
+        return True if clause.is_ == value.reason else None
+    if clause.is_ is not None:
+        return str(value).lower() == clause.is_.lower()
+    if isinstance(value, str):
+        return None
+    if clause.at_least is not None:
+        return value >= clause.at_least
+    assert clause.at_most is not None
+    return value <= clause.at_most
 
 
 def _delta(clause: Delta, case: Case) -> Answer:
     """How far a counter moved up to the event, as far as the sweeps before it can tell."""
-    reading = case.readings.get((case.pci, clause.of)) or case.readings.get((None, clause.of))
+    reading = _reading(clause.of, case)
     if reading is None:
         return Answer("unknown", "not read" if case.live else "not in a log")
     if isinstance(reading.value, Missing):
         return Answer("unknown", reading.value.reason, reading=reading)
     if case.history is None:
         return Answer("unknown", "no history of this counter: it needs earlier sweeps by `gpu-triage check`")
-    moved = case.history.distance(case.pci, clause.of, clause.over, _ended(case))
-    low = _limits(moved.low, clause.at_least, clause.at_most)
-    high = moved.high is not None and _limits(moved.high, clause.at_least, clause.at_most)
-    if clause.at_least is not None and low:
-        hit: bool | None = True
-    elif clause.at_most is not None and not low:
-        hit = False
+    moved = case.history.distance(case.pci, clause.of, clause.over, ended(case))
+    most = inf if moved.high is None else moved.high
+    if clause.at_least is not None:
+        hit, miss = moved.low >= clause.at_least, most < clause.at_least
     else:
-        hit = None if moved.high is None or low != high else low
-    if hit is None:
+        assert clause.at_most is not None
+        hit, miss = most <= clause.at_most, moved.low > clause.at_most
+    if not hit and not miss:
         return Answer("unknown", moved.reason, reading=reading)
     return Answer("seen" if hit else "quiet", None, None, reading.at, reading)
-
-
-def _ended(case: Case) -> float | None:
-    """When the last of the triggers was, in UTC epoch seconds."""
-    last = case.triggers[-1] if case.triggers else None
-    return None if last is None else last.last_at if last.last_at is not None else last.record.at
 
 
 def events(signals: Sequence[Signal], fold: float) -> int:
@@ -148,10 +168,6 @@ def events(signals: Sequence[Signal], fold: float) -> int:
     return count
 
 
-def _limits(number: float, at_least: float | None, at_most: float | None) -> bool:
-    return (at_least is None or number >= at_least) and (at_most is None or number <= at_most)
-
-
 def _count(clause: Count, case: Case) -> Answer:
     near = nearby(case, meant(clause.select, case, clause.same), clause.over, clause.over, "near")
     number = events(near, clause.fold) if clause.fold > 0 else sum(s.count for s in near)
@@ -159,20 +175,21 @@ def _count(clause: Count, case: Case) -> Answer:
     reason = _covered(clause.select, case, clause.over)
     if clause.at_least is not None:
         if number >= clause.at_least:
-            return witness(near, number) if near else Answer("seen", count=number)
-        return Answer("quiet") if reason is None else Answer("unknown", reason)
+            return witness(near, number)
+        return _silent(reason)
+    assert clause.at_most is not None
     if reason is not None:
         return Answer("unknown", reason)
-    return Answer("seen" if _limits(number, None, clause.at_most) else "quiet", count=number)
+    return Answer("seen" if number <= clause.at_most else "quiet", count=number)
 
 
 def _before_the_log(clause: Count, case: Case) -> int:
     """How many events of this incident earlier sweeps saw in the time asked about, before the log at hand begins."""
-    ended = _ended(case)
-    if not clause.select.trigger or clause.select.where or case.history is None or ended is None:
+    last = ended(case)
+    if not clause.select.trigger or clause.select.where or case.history is None or last is None:
         return 0
-    begins = min((span.first_at for span in case.timeline.spans.values() if span.first_at is not None), default=ended)
-    return case.history.earlier(case.rule.id, case.pci, ended - clause.over, begins)
+    begins = min((span.first_at for span in case.timeline.spans.values() if span.first_at is not None), default=last)
+    return case.history.earlier(case.rule.id, case.pci, last - clause.over, begins)
 
 
 def _covered(select: Select, case: Case, over: float) -> str | None:
@@ -195,8 +212,7 @@ def _sequence(clause: SequenceClause, case: Case) -> Answer:
                 break
     if len(pairs) >= clause.at_least:
         return witness(pairs, len(pairs))
-    reason = readable(case, clause.within)
-    return Answer("quiet") if reason is None else Answer("unknown", reason)
+    return _silent(readable(case, clause.within))
 
 
 def _absent(clause: Absent, case: Case) -> Answer:
@@ -211,9 +227,6 @@ def _absent(clause: Absent, case: Case) -> Answer:
 def _spread(clause: Spread, case: Case) -> Answer:
     if clause.across == "node" or clause.lift is not None:
         return Answer("unknown", "one node cannot answer this; ask the fleet (gpu-triage fleet report)")
-    everywhere = selected(
-        clause.select._replace(trigger=False) if clause.select.trigger else clause.select, case.timeline
-    )
     if clause.select.trigger:
         kinds = {(s.name, s.fields.get("xid")) for s in case.triggers}
         everywhere = [
@@ -221,6 +234,8 @@ def _spread(clause: Spread, case: Case) -> Answer:
             for s in case.timeline.signals
             if (s.name, s.fields.get("xid")) in kinds and holds(clause.select.where, s.fields)
         ]
+    else:
+        everywhere = selected(clause.select, case.timeline)
     near = nearby(case, everywhere, clause.over, clause.over, "near")
     if clause.across != "gpu":
         near = [s for s in near if belongs(case, s, "gpu")]
@@ -237,12 +252,12 @@ def _spread(clause: Spread, case: Case) -> Answer:
     if clause.at_least is not None:
         if len(things) >= clause.at_least:
             return witness(list(things.values()), len(things))
-        reason = _covered(clause.select, case, clause.over)
-        return Answer("quiet") if reason is None else Answer("unknown", reason)
+        return _silent(_covered(clause.select, case, clause.over))
+    assert clause.at_most is not None
     total = sum(s.count for s in near)
     if total < 2:
         return Answer("unknown", "it happened only once")
-    return Answer("seen" if len(things) <= (clause.at_most or 0) else "quiet", None, near[0].record, count=total)
+    return Answer("seen" if len(things) <= clause.at_most else "quiet", None, near[0].record, count=total)
 
 
 def _thing(signal: Signal, across: str) -> str | None:
@@ -252,8 +267,6 @@ def _thing(signal: Signal, across: str) -> str | None:
         return signal.record.boot or "#1"
     if across == "process":
         return signal.fields.get("name") or signal.fields.get("pid")
-    if across == "unit":
-        return signal.fields.get("unit")
     return signal.fields.get(across)
 
 

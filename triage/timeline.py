@@ -123,8 +123,8 @@ class Spans:
         for (source, boot), span in self._spans.items():
             mine = [signal for signal in lost if signal.record.boot == boot] if source == origin else []
             for place, times in (
-                (0, [t for s in mine if (t := s.last_at or s.record.at) is not None]),
-                (2, [t for s in mine if (t := s.last_monotonic or s.record.monotonic) is not None]),
+                (0, [s.last_at for s in mine if s.last_at is not None]),
+                (2, [s.last_monotonic for s in mine if s.last_monotonic is not None]),
             ):
                 first = span[place]
                 if times and first is not None:
@@ -271,8 +271,7 @@ class Axis:
 
 
 def _ended(burst: Burst) -> tuple[float, float]:
-    record = burst.first.record
-    return (burst.last_monotonic or record.monotonic or 0.0, burst.last_at or record.at or 0.0)
+    return (burst.last_monotonic or 0.0, burst.last_at or 0.0)
 
 
 def seconds_between(one: Signal, other: Signal) -> float | None:

@@ -80,7 +80,7 @@ def carriers(evidence: Sequence[Evidence], rulebook: Rulebook, family: str, shar
     """Return the groups without which the family would be less probable, in the order they were asked."""
     groups = dict.fromkeys(item.group for item in evidence if item.points)
     without = {group: families(probabilities(sums(evidence, group), rulebook), rulebook) for group in groups}
-    return tuple(group for group in groups if share - without[group].get(family, 0.0) > MOVED)
+    return tuple(group for group in groups if share - without[group][family] > MOVED)
 
 
 def spare(evidence: Sequence[Evidence], rulebook: Rulebook, family: str) -> bool:
@@ -92,7 +92,7 @@ def spare(evidence: Sequence[Evidence], rulebook: Rulebook, family: str) -> bool
         return False
     groups = dict.fromkeys(item.group for item in evidence if item.points)
     without = (families(probabilities(sums(evidence, group), rulebook), rulebook) for group in groups)
-    return all(shares.get(family, 0.0) >= rulebook.at_least for shares in without) and bool(groups)
+    return all(shares[family] >= rulebook.at_least for shares in without) and bool(groups)
 
 
 def decisive(evidence: Iterable[Evidence], rulebook: Rulebook, leaf: str) -> bool:

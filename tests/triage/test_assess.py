@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from probes.model import Entity, Missing, Reading, Source
 from probes.records import parse_lines
+from tests.triage.asked import RULEBOOK
 from triage.assess import assess
 from triage.model import UNDETERMINED, Assessment
-from triage.rulebook.load import load
 
-RULEBOOK = load()
 READABLE = [Source("kernel-log", "log", True)]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from probes.model import Entity, LogRecord, Missing, Reading
+from tests.triage.asked import RULEBOOK
 from triage.clauses import Answer, Case, answer, events
 from triage.model import Signal
-from triage.rulebook.load import load
 from triage.rulebook.model import (
     Absent,
     Clause,
@@ -22,7 +22,6 @@ from triage.rulebook.model import (
 )
 from triage.timeline import Spans, build
 
-RULEBOOK = load()
 RULE = next(rule for rule in RULEBOOK.rules if rule.id == "gpu-off-bus")
 GPU, OTHER = "0000:4e:00.0", "0000:9d:00.0"
 

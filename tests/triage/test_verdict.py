@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.triage.asked import RULEBOOK
 from triage.model import UNDETERMINED, Evidence
-from triage.rulebook.load import load
-from triage.verdict import counted, decide, probabilities, sums
-
-RULEBOOK = load()
+from triage.verdict import carriers, counted, decide, decisive, families, probabilities, shown, spare, status, sums
 
 
 def evidence(group: str, **points: int) -> Evidence:
@@ -97,3 +95,125 @@ def test_probabilities_come_most_probable_first_and_ties_keep_their_order() -> N
 
     assert "site" == next(iter(by_leaf))
     assert list(by_leaf.values()) == sorted(by_leaf.values(), reverse=True)
+
+
+SMALL = RULEBOOK._replace(
+    causes={
+        name: RULEBOOK.causes["workload"]._replace(leaf=name, family=name.split(".")[0], prior=prior)
+        for name, prior in (("a.one", 0.25), ("a.two", 0.25), ("b", 0.5))
+    },
+    at_least=0.8,
+    independent_groups=2,
+    decisive=7,
+    cap=0.97,
+    calibration=(),
+)
+"""Three causes in two families that are as probable as each other."""
+
+
+def says(group: str, a: int = 0, b: int = 0, two: int = 0, name: str = "") -> Evidence:
+    points = {leaf: value for leaf, value in (("a.one", a), ("a.two", two), ("b", b)) if value}
+    return Evidence(name or group, group, "seen", points, {}, "Why.")
+
+
+def test_the_strongest_of_a_group_is_found_cause_by_cause_for_and_against() -> None:
+    items = [says("g", a=2, b=1), says("g", a=-3), says("g", b=-1), says("h", b=5)]
+
+    assert {"a.one": -3, "b": 6} == sums(items)
+    assert {"a.one": -3, "b": 1} == sums(items, without="h")
+    assert {"b": 5} == sums(items, without="g")
+
+
+def test_who_is_counted_is_the_strongest_for_at_least_one_cause_and_of_equals_the_first() -> None:
+    """What is worth nothing is not outvoted."""
+    items = [says("g", a=2, b=1), says("g", a=-3), says("g", a=3, b=1), says("g"), says("h", a=1)]
+
+    assert [True, True, False, True, True] == [item.counted for item in counted(items)]
+
+
+def test_families_are_their_leaves_together_most_probable_first() -> None:
+    by_leaf = probabilities({"a.one": 1}, SMALL)
+
+    by_family = families(by_leaf, SMALL)
+
+    assert (["a.one", "b", "a.two"], ["a", "b"]) == (list(by_leaf), list(by_family))
+    assert pytest.approx([0.4, 0.4, 0.2]) == list(by_leaf.values())
+    assert pytest.approx([0.6, 0.4]) == list(by_family.values())
+    assert "b" == next(iter(families(probabilities({"b": 1}, SMALL), SMALL)))
+
+
+@pytest.mark.parametrize(
+    ("share", "confidence"),
+    [(0.0, 0.1), (0.5, 0.1), (0.6, 0.2), (0.7, 0.3), (0.8, 0.6), (0.9, 0.9), (1.0, 0.9)],
+)
+def test_confidence_is_read_from_the_calibration_and_between_its_points(share: float, confidence: float) -> None:
+    """Below the first and above the last it is theirs."""
+    curve = SMALL._replace(calibration=((0.5, 0.1), (0.7, 0.3), (0.9, 0.9)))
+
+    assert pytest.approx(confidence) == shown(share, curve)
+    assert pytest.approx(min(confidence, 0.25)) == shown(share, curve._replace(cap=0.25))
+    assert min(share, 0.97) == shown(share, SMALL)
+
+
+def test_a_family_is_named_from_a_probability_on() -> None:
+    """Four to one is eighty percent."""
+    two = [says("g", b=1), says("h", b=1)]
+
+    assert ("b", "b", 0.8) == decide(two, SMALL)[:3]
+    assert (UNDETERMINED, None, 0.8) == decide(two, SMALL._replace(at_least=0.81))[:3]
+
+
+def test_a_leaf_is_named_if_it_holds_enough_of_its_family() -> None:
+    three = SMALL._replace(causes={**SMALL.causes, "a.two": SMALL.causes["a.two"]._replace(prior=1 / 6)})
+
+    strong = [says("g", a=3, two=3), says("h", a=3, two=3)]
+    assert "a.one" == decide(strong, three._replace(at_least=0.9)).leaf, "three of five"
+    assert UNDETERMINED == decide(strong, SMALL).family, "one of two"
+
+
+def test_groups_are_counted_only_if_the_verdict_needs_them() -> None:
+    """One that changes nothing is no second witness."""
+    strong, idle, against = says("g", b=5), says("h", a=-1, two=-1), says("i", a=1)
+
+    assert UNDETERMINED == decide([strong], SMALL).family
+    assert UNDETERMINED == decide([strong, against], SMALL).family
+    assert "b" == decide([strong, idle], SMALL).family
+    assert ("g", "h") == carriers([strong, idle, against], SMALL, "b", 0.97)
+    assert "b" == decide([strong], SMALL._replace(independent_groups=1)).family
+
+
+def test_where_all_speak_strongly_none_is_missed_and_the_family_is_named() -> None:
+    """So strongly that without any one of them it would still be; but never if three witnesses are asked for."""
+    both = [says("g", b=12), says("h", b=12)]
+
+    assert () == carriers(both, SMALL, "b", 1.0)
+    assert (True, "b") == (spare(both, SMALL, "b"), decide(both, SMALL._replace(decisive=99)).family)
+    assert not spare(both, SMALL._replace(independent_groups=3), "b")
+    assert not spare([says("g", b=12)], SMALL, "b")
+    assert not spare([says("g", b=12), says("h", b=1)], SMALL, "b")
+    assert spare([says("g", b=2), says("h", b=2)], SMALL, "b")
+    assert not spare([], SMALL._replace(at_least=0.5), "b")
+
+
+def test_one_item_decides_alone_for_the_leaf_that_it_is_decisive_for() -> None:
+    assert "b" == decide([says("g", b=7)], SMALL).family
+    assert UNDETERMINED == decide([says("g", b=6)], SMALL).family
+    assert not decisive([says("g", a=7)], SMALL, "b")
+
+
+@pytest.mark.parametrize(
+    ("severities", "readable", "expected"),
+    [
+        ([], [True, True], "ok"),
+        (["info"], [True], "ok"),
+        ([], [True, False], "unknown"),
+        ([], [], "unknown"),
+        (["info"], [False], "unknown"),
+        (["info", "warning"], [False], "warning"),
+        (["warning", "critical", "info"], [], "critical"),
+    ],
+)
+def test_a_node_is_as_bad_as_its_worst_open_incident_and_ok_only_if_all_was_read(
+    severities: list[str], readable: list[bool], expected: str
+) -> None:
+    assert expected == status(severities, readable)
