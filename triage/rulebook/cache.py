@@ -17,17 +17,20 @@ import marshal
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from triage import __version__, kept
 from triage.rulebook import model
 from triage.rulebook.folders import RULES
 from triage.rulebook.model import Rulebook
 
-FORMAT = "2"
+if TYPE_CHECKING:
+    from triage.patterns import Needle
+
+FORMAT = "3"
 """Changed whenever the same rules would make another file though no module of the rulebook changed."""
 KEPT = 4
 """Rulebooks that are kept; older ones make room."""
@@ -74,17 +77,10 @@ def load(
 
 
 def _for_judging(book: Rulebook) -> Rulebook:
-    from triage.patterns import Untranslatable, further, needles, openings
+    from triage.patterns import Untranslatable
 
     try:
-        sieves = tuple(
-            model.Sieve(
-                tuple((needle.text, needle.caseless) for needle in sorted(needles(pattern.match, families=()))),
-                begins := openings(pattern.match),
-                further(pattern.match, begins) if begins else (),
-            )
-            for pattern in book.signals
-        )
+        sieves = tuple(_sieve(pattern.match) for pattern in book.signals)
     except Untranslatable:
         sieves = ()
     return book._replace(
@@ -98,6 +94,18 @@ def _for_judging(book: Rulebook) -> Rulebook:
         ),
         sieves=sieves,
     )
+
+
+def _sieve(pattern: str) -> model.Sieve:
+    from triage.patterns import further, needles, openings
+
+    phrases, begins = needles(pattern, families=()), openings(pattern)
+    besides = further(pattern, (*begins, *(needle.text for needle in phrases)))
+    return model.Sieve(_told(phrases), begins, () if phrases <= besides else _told(besides))
+
+
+def _told(phrases: Iterable[Needle]) -> tuple[tuple[str, bool], ...]:
+    return tuple(sorted((text.casefold() if caseless else text, caseless) for text, caseless in phrases))
 
 
 def packed(book: Rulebook) -> bytes:

@@ -277,15 +277,14 @@ class SignalPattern(NamedTuple):
 
 
 class Sieve(NamedTuple):
-    """What every line of a signal must hold: one of these phrases (`True`: in any case), one of these beginnings.
+    """What every line of a signal must hold: one of these phrases, one of these beginnings, and a further phrase.
 
-    No beginnings: it may begin with anything.  `further` are phrases of which one must stand besides what its
-    beginning holds, as far as there are any.
+    `True` beside a phrase, which then is in small letters: in any case.  None of them: it may hold anything.
     """
 
     phrases: tuple[tuple[str, bool], ...]
     openings: tuple[str, ...] = ()
-    further: tuple[str, ...] = ()
+    further: tuple[tuple[str, bool], ...] = ()
 
 
 class Cause(NamedTuple):
