@@ -19,8 +19,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from triage import __version__, kept
 from triage.rulebook import model
@@ -35,6 +37,11 @@ FORMAT = "3"
 KEPT = 4
 """Rulebooks that are kept; older ones make room."""
 
+_Run: TypeAlias = tuple[int, int, int]
+"""Values of one kind and size: how deep others stand in them, of which of `_TYPES`, and how many parts each has."""
+_Members: TypeAlias = tuple[tuple[bool, Any], ...]
+_PLAINLY: _Run = (0, 0, 1)
+"""What needs no making, but stands in a column of values."""
 _PLAIN = (str, int, float, bool, type(None))
 _TYPES: tuple[tuple[Callable[[Sequence[Any]], Any], int | None], ...]
 """What makes a value of what it holds, and of how much."""
@@ -111,35 +118,49 @@ def _told(phrases: Iterable[Needle]) -> tuple[tuple[str, bool], ...]:
 def packed(book: Rulebook) -> bytes:
     """Return a rulebook as bytes.
 
-    A list of values, parts before wholes, equal ones once: its type, what it
-    holds, and which of that are numbers of values before it.
+    A list of runs, parts before wholes, equal values once: a type, and of all its values of one size the columns.  A
+    column holds what it says, or the numbers of values before it.  So most is put together without a step of ours.
     """
-    values: list[tuple[int, tuple[Any, ...], tuple[int, ...]]] = []
-    places: dict[bytes, int] = {}
+    runs: dict[_Run, list[_Members]] = {}
+    places: dict[bytes, tuple[_Run, int]] = {}
 
-    def add(value: Any) -> int:
-        if isinstance(value, Mapping):
-            kind, members = 0, [member for item in value.items() for member in item]
-        elif type(value) is tuple:
-            kind, members = 1, list(value)
-        else:
-            kind, members = 2 + _NAMED.index(type(value)), list(value)
-        refers = []
-        for place, member in enumerate(members):
-            if _is_plain(member):
-                members[place] = _interned(member)
-            else:
-                members[place] = add(member)
-                refers.append(place)
-        packed_value = (kind, tuple(members), tuple(refers))
-        key = marshal.dumps(packed_value, 2)  # by which 1, 1.0 and True are not the same, and equal values are
+    def put(run: _Run, members: _Members) -> tuple[_Run, int]:
+        key = marshal.dumps((run, members), 2)  # by which 1, 1.0 and True are not the same, and equal values are
         if key not in places:
-            places[key] = len(values)
-            values.append(packed_value)
+            rows = runs.setdefault(run, [])
+            places[key] = (run, len(rows))
+            rows.append(members)
         return places[key]
 
-    add(book)
-    return marshal.dumps(tuple(values))
+    def part(value: Any) -> tuple[bool, Any]:
+        """Whether something is a value of a run, and which; else it is what it is."""
+        if _is_plain(value):
+            return False, _interned(value)
+        if isinstance(value, Mapping):
+            kind, held = 1, [member for item in value.items() for member in item]
+        else:
+            kind, held = 2 if type(value) is tuple else 3 + _NAMED.index(type(value)), list(value)
+        members = tuple(map(part, held))
+        depth = 1 + max((at[0][0] for refers, at in members if refers), default=0)
+        return True, put((depth, kind, len(members)), members)
+
+    part(book)
+    columns: dict[_Run, list[tuple[bool, tuple[Any, ...]]]] = {}
+    for run in (*runs, _PLAINLY):  # the last grows by what stands beside values of runs
+        for column in zip(*runs.get(run, ()), strict=True):
+            refers = any(refers for refers, _ in column)
+            told = tuple(held if whole or not refers else put(_PLAINLY, ((False, held),)) for whole, held in column)
+            columns.setdefault(run, []).append((refers, told))
+    begins = dict(zip(sorted(runs), accumulate((len(runs[run]) for run in sorted(runs)), initial=0), strict=False))
+    return marshal.dumps(
+        tuple(
+            (
+                run[1],
+                tuple((refers, tuple(begins[r] + row for r, row in told) if refers else told) for refers, told in of),
+            )
+            for run, of in sorted(columns.items())
+        )
+    )
 
 
 def _is_plain(value: Any) -> bool:
@@ -162,16 +183,12 @@ def unpacked(body: bytes) -> Rulebook | None:
     """Return the rulebook that these bytes say, or None if they say none."""
     try:
         found: list[Any] = []
-        for kind, members, refers in marshal.loads(body):
-            if refers:
-                changed = list(members)
-                for place in refers:
-                    changed[place] = found[changed[place]]
-                members = changed
+        for kind, columns in marshal.loads(body):
             make, many = _TYPES[kind]
-            if many is not None and many != len(members):
+            if many is not None and many != len(columns):
                 return None
-            found.append(make(members))
+            told = [map(found.__getitem__, column) if refers else column for refers, column in columns]
+            found += list(map(make, zip(*told, strict=True)))
         book = found[-1]
     except (ValueError, TypeError, EOFError, IndexError, KeyError):
         return None
@@ -183,6 +200,7 @@ def _mapping(members: Sequence[Any]) -> dict[str, Any]:
 
 
 _TYPES = (
+    (itemgetter(0), 1),
     (_mapping, None),
     (tuple, None),
     # as `_make` does it, but for a call less

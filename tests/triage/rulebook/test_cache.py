@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import re2
@@ -213,4 +214,14 @@ def test_bytes_that_say_no_rulebook_are_none(body: bytes) -> None:
     import marshal
 
     assert cache.unpacked(body[:1] and b"N" + body) is None
-    assert cache.unpacked(marshal.dumps(((1, (body,), ()), (0, (1, 2), (5,))))) is None
+    said = (0, ((False, (body, 1)),))
+    no_runs: tuple[Any, ...] = (
+        (99, ((False, (1,)),)),  # of no type
+        (3, ((False, (1,)),)),  # of too few parts
+        (2, ((True, (5,)),)),  # of what was not told
+        (2, ((False, (1, 2)), (False, (3,)))),  # columns that do not match
+        (1, ((False, (body,)), (False, ([],)))),  # a mapping of what cannot stand in one
+        body,
+    )
+    for wrong in no_runs:
+        assert cache.unpacked(marshal.dumps((said, wrong))) is None
