@@ -8,7 +8,8 @@ never kept, so its problems are told every time.
 
 What only an author needs is left out: the tests of rules and the examples of
 signals.  What is worked out once is added: the phrases by which the scanner passes
-over lines that mean nothing.
+over lines that mean nothing.  What a rule asks and advises stays packed until its
+rule has been triggered.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import accumulate
 from operator import itemgetter
 from pathlib import Path
@@ -37,12 +38,45 @@ FORMAT = "3"
 KEPT = 4
 """Rulebooks that are kept; older ones make room."""
 
+
+class Later(Sequence[Any]):
+    """Values that stay packed until somebody asks for one: on a node that is well nobody does."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> Later:
+        """Pack values."""
+        return cls(_packed(tuple(values)))
+
+    @cached_property
+    def _values(self) -> tuple[Any, ...]:
+        values: tuple[Any, ...] = _unpacked(self._body)
+        return values
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._values[place]
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __eq__(self, other: object) -> bool:
+        return self._values == (other._values if isinstance(other, Later) else other)
+
+    def __hash__(self) -> int:
+        return hash(self._values)
+
+    def __reduce__(self) -> tuple[type[Later], tuple[bytes]]:
+        return Later, (self._body,)
+
+
 _Run: TypeAlias = tuple[int, int, int]
 """Values of one kind and size: how deep others stand in them, of which of `_TYPES`, and how many parts each has."""
 _Members: TypeAlias = tuple[tuple[bool, Any], ...]
 _PLAINLY: _Run = (0, 0, 1)
 """What needs no making, but stands in a column of values."""
-_PLAIN = (str, int, float, bool, type(None))
+_PLAIN = (str, bytes, int, float, bool, type(None))
 _TYPES: tuple[tuple[Callable[[Sequence[Any]], Any], int | None], ...]
 """What makes a value of what it holds, and of how much."""
 _NAMED: tuple[type, ...] = tuple(
@@ -93,7 +127,9 @@ def _for_judging(book: Rulebook) -> Rulebook:
     return book._replace(
         # where each part stands in its file is for authors, and a sixth of all there is to unpack
         rules=tuple(
-            rule._replace(tests=(), evidence=tuple(item._replace(place=rule.place) for item in rule.evidence))
+            rule._replace(
+                tests=(), references=(), evidence=tuple(item._replace(place=rule.place) for item in rule.evidence)
+            )
             for rule in book.rules
         ),
         signals=tuple(
@@ -116,7 +152,15 @@ def _told(phrases: Iterable[Needle]) -> tuple[tuple[str, bool], ...]:
 
 
 def packed(book: Rulebook) -> bytes:
-    """Return a rulebook as bytes.
+    """Return a rulebook as bytes, what its rules ask once they were triggered apart."""
+    rules = tuple(
+        rule._replace(evidence=Later.of(rule.evidence), actions=Later.of(rule.actions)) for rule in book.rules
+    )
+    return _packed(book._replace(rules=rules))
+
+
+def _packed(whole: Any) -> bytes:
+    """Return values as bytes.
 
     A list of runs, parts before wholes, equal values once: a type, and of all its values of one size the columns.  A
     column holds what it says, or the numbers of values before it.  So most is put together without a step of ours.
@@ -136,15 +180,17 @@ def packed(book: Rulebook) -> bytes:
         """Whether something is a value of a run, and which; else it is what it is."""
         if _is_plain(value):
             return False, _interned(value)
-        if isinstance(value, Mapping):
+        if isinstance(value, Later):
+            kind, held = 3, [value._body]
+        elif isinstance(value, Mapping):
             kind, held = 1, [member for item in value.items() for member in item]
         else:
-            kind, held = 2 if type(value) is tuple else 3 + _NAMED.index(type(value)), list(value)
+            kind, held = 2 if type(value) is tuple else 4 + _NAMED.index(type(value)), list(value)
         members = tuple(map(part, held))
         depth = 1 + max((at[0][0] for refers, at in members if refers), default=0)
         return True, put((depth, kind, len(members)), members)
 
-    part(book)
+    part(whole)
     columns: dict[_Run, list[tuple[bool, tuple[Any, ...]]]] = {}
     for run in (*runs, _PLAINLY):  # the last grows by what stands beside values of runs
         for column in zip(*runs.get(run, ()), strict=True):
@@ -182,17 +228,21 @@ def _interned(value: Any) -> Any:
 def unpacked(body: bytes) -> Rulebook | None:
     """Return the rulebook that these bytes say, or None if they say none."""
     try:
-        found: list[Any] = []
-        for kind, columns in marshal.loads(body):
-            make, many = _TYPES[kind]
-            if many is not None and many != len(columns):
-                return None
-            told = [map(found.__getitem__, column) if refers else column for refers, column in columns]
-            found += list(map(make, zip(*told, strict=True)))
-        book = found[-1]
+        book = _unpacked(body)
     except (ValueError, TypeError, EOFError, IndexError, KeyError):
         return None
     return book if isinstance(book, Rulebook) else None
+
+
+def _unpacked(body: bytes) -> Any:
+    found: list[Any] = []
+    for kind, columns in marshal.loads(body):
+        make, many = _TYPES[kind]
+        if many is not None and many != len(columns):
+            raise ValueError(f"a value of type {kind} has {many} parts, not {len(columns)}")
+        told = [map(found.__getitem__, column) if refers else column for refers, column in columns]
+        found += list(map(make, zip(*told, strict=True)))
+    return found[-1]
 
 
 def _mapping(members: Sequence[Any]) -> dict[str, Any]:
@@ -203,6 +253,7 @@ _TYPES = (
     (itemgetter(0), 1),
     (_mapping, None),
     (tuple, None),
+    (lambda members: Later(*members), 1),
     # as `_make` does it, but for a call less
     *((partial(tuple.__new__, kind), len(kind._fields)) for kind in _NAMED),  # type: ignore[attr-defined]
 )

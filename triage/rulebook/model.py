@@ -6,6 +6,7 @@ negative, and one point doubles the odds of a cause.
 
 # No postponed annotations here: typing would compile each of them, which is half of what this module takes to load.
 
+from collections import abc
 from collections.abc import Mapping
 
 from probes.named import NamedTuple
@@ -247,8 +248,8 @@ class Rule(NamedTuple):
     look_after: float
     explains: tuple[str, ...]
     suppress: tuple[Suppress, ...]
-    evidence: tuple[Item, ...]
-    actions: tuple[Action, ...]
+    evidence: abc.Sequence[Item]
+    actions: abc.Sequence[Action]
     tests: tuple[RuleTest, ...]
     place: Place
     lasts: float | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,9 @@ def plain(book: Rulebook) -> Rulebook:
     """A rulebook without what only authors need, and without what the cache adds."""
     return book._replace(
         rules=tuple(
-            rule._replace(tests=(), evidence=tuple(item._replace(place=rule.place) for item in rule.evidence))
+            rule._replace(
+                tests=(), references=(), evidence=tuple(item._replace(place=rule.place) for item in rule.evidence)
+            )
             for rule in book.rules
         ),
         signals=tuple(
@@ -128,6 +131,24 @@ def test_what_is_kept_is_what_was_loaded(folder: Path) -> None:
     assert whole == plain(again)
     assert first == again
     assert 1 == len(kept_files(folder))
+
+
+def test_what_a_rule_asks_stays_packed_until_it_is_asked_for(folder: Path) -> None:
+    """And travels to another process as it is."""
+    cache.load(folder=folder)
+    book = cache.load(folder=folder)
+    assess(book, RECORDS[:1], [], [], node="n", now=200.0)
+    asked = book.rules[0].evidence
+    assert isinstance(asked, cache.Later)
+    assert not any("_values" in vars(part) for rule in book.rules for part in (rule.evidence, rule.actions))
+    assert load.load().rules[0].evidence[0].id == pickle.loads(pickle.dumps(asked))[0].id
+    assert "_values" not in vars(asked)
+    assess(book, RECORDS, [], [], node="n", now=200.0)
+    assert (
+        {"gpu-off-bus"}
+        <= {rule.id for rule in book.rules if "_values" in vars(rule.evidence)}
+        < {rule.id for rule in book.rules}
+    )
 
 
 def test_it_judges_the_same(folder: Path) -> None:
