@@ -779,3 +779,18 @@ def test_probes_load_nothing_but_the_standard_library(module: str) -> None:
     loaded -= {name.partition(".")[0] for name in bare.stdout.split()}  # what this interpreter's site loads
     assert set() == loaded - set(sys.stdlib_module_names) - {"probes"}
     assert set() == loaded & {"asyncio", "dataclasses", "inspect", "logging", "ctypes", "argparse"}
+
+
+def test_what_a_child_and_its_parent_both_need_is_loaded_before_they_part() -> None:
+    """Else each loads it on its own, which both pay for."""
+
+    def loaded(what: str) -> set[str]:
+        code = f"import sys, probes.nvml; before = set(sys.modules); {what}; print(*set(sys.modules) - before)"
+        run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+        return set(run.stdout.split())
+
+    child = loaded("from probes import nvml_child; nvml_child._bindings()")
+    parent = loaded("import probes.node, probes.records_journal")
+    assert "pynvml" in child
+    assert "probes.host" in parent
+    assert set() == child & parent
