@@ -167,6 +167,7 @@ def _packed(whole: Any) -> bytes:
     """
     runs: dict[_Run, list[_Members]] = {}
     places: dict[bytes, tuple[_Run, int]] = {}
+    texts: dict[str, str] = {}
 
     def put(run: _Run, members: _Members) -> tuple[_Run, int]:
         key = marshal.dumps((run, members), 2)  # by which 1, 1.0 and True are not the same, and equal values are
@@ -179,7 +180,7 @@ def _packed(whole: Any) -> bytes:
     def part(value: Any) -> tuple[bool, Any]:
         """Whether something is a value of a run, and which; else it is what it is."""
         if _is_plain(value):
-            return False, _interned(value)
+            return False, _once(value, texts)
         if isinstance(value, Later):
             kind, held = 3, [value._body]
         elif isinstance(value, Mapping):
@@ -216,13 +217,16 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, _PLAIN) or (type(value) is tuple and all(map(_is_plain, value)))
 
 
-def _interned(value: Any) -> Any:
-    """Return an equal value whose texts marshal writes once."""
+def _once(value: Any, texts: dict[str, str]) -> Any:
+    """Return an equal value whose texts marshal writes once: the first of all equal ones stands for them.
+
+    Interned ones would be interned again when they are read, which takes as long as reading them.
+    """
     if isinstance(value, tuple):
-        return tuple(map(_interned, value))
+        return tuple(_once(held, texts) for held in value)
     if isinstance(value, dict):
-        return {_interned(name): _interned(held) for name, held in value.items()}
-    return sys.intern(value) if isinstance(value, str) else value
+        return {_once(name, texts): _once(held, texts) for name, held in value.items()}
+    return texts.setdefault(value, value) if isinstance(value, str) else value
 
 
 def unpacked(body: bytes) -> Rulebook | None:
