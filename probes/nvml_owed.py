@@ -53,13 +53,11 @@ def _often(calls: tuple[Call, ...]) -> tuple[Call, ...]:
 BRIEF_CALLS, BRIEF_FALLBACKS = _often(CALLS), _often(FALLBACKS)
 BRIEF_FIELDS = tuple(field for field in FIELDS if field.out.name in _OFTEN)
 # All that a brief sweep asks comes of those: with one flag of a call come the others.
-BRIEF_OWED = tuple(
-    owed
-    for owed in OWED
-    if owed[0]
-    in {
+_BRIEF = frozenset(
+    (
         *("gpu.state", "gpu.responsive", "gpu.name"),
         *(out.name for call in BRIEF_CALLS for out in call.outs),
         *(field.out.name for field in BRIEF_FIELDS),
-    }
+    )
 )
+BRIEF_OWED = tuple(owed for owed in OWED if owed[0] in _BRIEF)

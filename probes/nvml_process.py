@@ -10,14 +10,19 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import struct
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional
 
-from probes import bounded, stuck
+from probes import bounded, pci, stuck
 from probes.model import Entity
+
+_OF_BOTH = (struct, threading, pci)
+"""What a child and its parent will both need: loaded here, before they part, it is loaded once."""
 
 GRACE = 0.3
 """Seconds that a child gets to die in."""

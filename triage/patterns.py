@@ -95,16 +95,14 @@ def needles(pattern: str, families: Sequence[str] = FAMILIES) -> frozenset[Needl
     return found
 
 
-def further(pattern: str, beginnings: Sequence[str]) -> tuple[str, ...]:
-    """Return phrases of which one stands in every line that the pattern finds, none of them part of its beginning.
+def further(pattern: str, held: Sequence[str]) -> frozenset[Needle]:
+    """Return phrases of which one, too, stands in every line that the pattern finds, if there are others than `held`.
 
-    Fewer lines hold one of these than begin as the pattern does.  None if there are none, or their case is open.
+    Fewer lines hold one of these besides than hold its phrases and begin as it does.  None if there are none.
     """
     tokens = _tokens(pattern)
     branches, end = _branches(tokens, 0)
-    found = _best(branches, False, (), beginnings) if end == len(tokens) else None
-    plain = found is not None and not any(needle.caseless for needle in found)
-    return tuple(sorted(needle.text for needle in found)) if found and plain else ()
+    return (_best(branches, False, (), held) if end == len(tokens) else None) or frozenset()
 
 
 def openings(pattern: str) -> tuple[str, ...]:
@@ -169,25 +167,26 @@ def spaced(needle: Needle) -> frozenset[Needle]:
 def _best(
     branches: _Branches, caseless: bool, families: Sequence[str], beyond: Sequence[str] = ()
 ) -> frozenset[Needle] | None:
-    """The phrases of all alternatives, the rarest of each; none that all stand in texts it is to go `beyond`."""
+    """The phrases of all alternatives, the rarest of each; if it has others, none that all stand in texts `beyond`."""
     together: frozenset[Needle] = frozenset()
     for branch in branches:
-        choices = [
-            choice
-            for choice in _choices(branch, caseless, families)
-            if not beyond or not all(any(needle.text in text for text in beyond) for needle in choice)
+        choices = list(_choices(branch, caseless, families, beyond))
+        others = [
+            choice for choice in choices if not all(any(needle.text in text for text in beyond) for needle in choice)
         ]
         if not choices:
             return None
         rarest: frozenset[Needle] = max(
-            (frozenset(_family(needle, families) for needle in choice) for choice in choices),
+            (frozenset(_family(needle, families) for needle in choice) for choice in others or choices),
             key=lambda choice: _rarity(choice, families),
         )
         together |= rarest
     return together
 
 
-def _choices(parts: tuple[_Part, ...], caseless: bool, families: Sequence[str]) -> Iterator[frozenset[Needle]]:
+def _choices(
+    parts: tuple[_Part, ...], caseless: bool, families: Sequence[str], beyond: Sequence[str]
+) -> Iterator[frozenset[Needle]]:
     """Every set of phrases of which one must be there."""
     texts: tuple[str, ...] = ("",)
     for part in (*parts, _Part(kind="end")):
@@ -203,7 +202,7 @@ def _choices(parts: tuple[_Part, ...], caseless: bool, families: Sequence[str]) 
         yield from _windows(texts, caseless, families)
         texts = ("",)
         if part.kind == "group" and part.least:
-            inner = _best(part.branches, caseless or "i" in part.flags, families)
+            inner = _best(part.branches, caseless or "i" in part.flags, families, beyond)
             if inner is not None:
                 yield inner
             if once and spelt and not part.flags:

@@ -44,6 +44,9 @@ _NVRM_AGAIN = re.compile(r"(?<=.)\s+NVRM:\s+")
 SIEVED = 5000
 """Texts with a phrase in them after which compiling the set is worth its time."""
 
+SHORT, LONG = 5, 10
+"""Characters of a line's beginning by which its patterns are looked up; of many no more is known than `NVRM: `."""
+
 _Told = tuple[str, str | None, Mapping[str, str]]
 
 
@@ -78,14 +81,23 @@ class _Set:
 
 
 class _Sieves:
-    """Finds the patterns that a text may be of: it holds a phrase of theirs and, if known, begins as theirs do."""
+    """Finds the patterns that a text may be of: it begins as theirs do, if that is known, and holds their phrases.
+
+    Where all beginnings of a pattern are known and long enough it is looked up by them, else by its phrases.
+    """
 
     def __init__(self, sieves: tuple[Sieve, ...]) -> None:
-        self._openings = tuple((sieve.openings, sieve.further) for sieve in sieves)
+        self._sieves = sieves
+        self._begin: dict[str, list[int]] = {}
         owners: dict[tuple[str, bool], list[int]] = {}
         for place, sieve in enumerate(sieves):
-            for phrase in sieve.phrases:
-                owners.setdefault(phrase, []).append(place)
+            keys = {opening[: LONG if len(opening) >= LONG else SHORT] for opening in sieve.openings}
+            if keys and len(min(keys, key=len)) >= SHORT:
+                for key in keys:
+                    self._begin.setdefault(key, []).append(place)
+            else:
+                for phrase in sieve.phrases:
+                    owners.setdefault(phrase, []).append(place)
         self._owners = tuple(owners.values())
         self._phrases = re2.Set.SearchSet(_options())
         for text, caseless in owners:
@@ -94,17 +106,24 @@ class _Sieves:
 
     def places(self, text: str) -> list[int]:
         """Return the places of those patterns in order."""
-        held = self._phrases.Match(text)
-        if not held:
-            return []
-        found = []
-        for place in {place for phrase in held for place in self._owners[phrase]}:
-            openings, further = self._openings[place]
-            if openings and not text.startswith(openings):
-                continue
-            if not further or any(phrase in text for phrase in further):
-                found.append(place)
-        return sorted(found)
+        found = {*self._begin.get(text[:SHORT], ()), *self._begin.get(text[:LONG], ())}
+        for phrase in self._phrases.Match(text.encode()) or ():
+            found.update(self._owners[phrase])
+        return sorted(place for place in found if _passes(self._sieves[place], text)) if found else []
+
+
+def _passes(sieve: Sieve, text: str) -> bool:
+    phrases, openings, further = sieve
+    return (
+        (not openings or text.startswith(openings)) and (not further or _holds(text, further)) and _holds(text, phrases)
+    )
+
+
+def _holds(text: str, phrases: Sequence[tuple[str, bool]]) -> bool:
+    for phrase, caseless in phrases:  # noqa: SIM110 - twice as fast as `any`
+        if phrase in (text.casefold() if caseless else text):
+            return True
+    return False
 
 
 def signal_name(pattern_id: str) -> str:

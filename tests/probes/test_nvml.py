@@ -143,6 +143,7 @@ def test_a_gpu_that_hangs_for_ever_is_named_and_the_others_are_read(scenario: Ma
     """A hang in one call on one GPU ends within the deadline and costs only that GPU's answers."""
     made = scenario(4)
     made.gpu(2).on("nvmlDeviceGetTotalEccErrors", "hang")
+    others = running_children(os.getpid())
     began = time.monotonic()
     readings, entities, source = sweep(made, fake_nvml, deadline=6.0)
     assert time.monotonic() - began < 6.0
@@ -158,7 +159,7 @@ def test_a_gpu_that_hangs_for_ever_is_named_and_the_others_are_read(scenario: Ma
     assert source.readable
     assert "0000:12:00.0" in str(source.reason)
     assert "nvmlDeviceGetTotalEccErrors" in str(source.reason)
-    assert [] == running_children(os.getpid())
+    assert set() == {*running_children(os.getpid())} - {*others}
 
 
 def test_a_gpu_that_crashes_nvml_is_named_and_the_others_are_read(scenario: MakeScenario, fake_nvml: Path) -> None:
@@ -779,3 +780,18 @@ def test_probes_load_nothing_but_the_standard_library(module: str) -> None:
     loaded -= {name.partition(".")[0] for name in bare.stdout.split()}  # what this interpreter's site loads
     assert set() == loaded - set(sys.stdlib_module_names) - {"probes"}
     assert set() == loaded & {"asyncio", "dataclasses", "inspect", "logging", "ctypes", "argparse"}
+
+
+def test_what_a_child_and_its_parent_both_need_is_loaded_before_they_part() -> None:
+    """Else each loads it on its own, which both pay for."""
+
+    def loaded(what: str) -> set[str]:
+        code = f"import sys, probes.nvml; before = set(sys.modules); {what}; print(*set(sys.modules) - before)"
+        run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+        return set(run.stdout.split())
+
+    child = loaded("from probes import nvml_child; nvml_child._bindings()")
+    parent = loaded("import probes.node, probes.records_journal")
+    assert "pynvml" in child
+    assert "probes.host" in parent
+    assert set() == child & parent

@@ -7,7 +7,6 @@ It answers before its deadline; what it could not find out by then is unknown.
 
 from __future__ import annotations
 
-import gc
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -104,7 +103,6 @@ def main(words: Sequence[str]) -> int:
 
 
 def _check(words: Sequence[str]) -> int:
-    gc.disable()  # so short a life makes no garbage that is worth looking for
     try:
         args = parser().parse_args(words)
         alerts = _alerts(args, words)

@@ -6,6 +6,7 @@ error, and whoever wants the details sets GPU_TRIAGE_DEBUG=1.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -140,6 +141,7 @@ def _run(words: list[str]) -> int:
 
 def _call(verb: Verb, words: list[str]) -> int:
     if verb.name == "check":
+        gc.disable()  # so short a life makes no garbage that is worth looking for
         _spare()
     try:
         return int(import_module(verb.module).main(words))

@@ -8,7 +8,8 @@ never kept, so its problems are told every time.
 
 What only an author needs is left out: the tests of rules and the examples of
 signals.  What is worked out once is added: the phrases by which the scanner passes
-over lines that mean nothing.
+over lines that mean nothing.  What a rule asks and advises stays packed until its
+rule has been triggered.
 """
 
 from __future__ import annotations
@@ -17,22 +18,65 @@ import marshal
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from itertools import accumulate
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from triage import __version__, kept
 from triage.rulebook import model
 from triage.rulebook.folders import RULES
 from triage.rulebook.model import Rulebook
 
-FORMAT = "3"
+if TYPE_CHECKING:
+    from triage.patterns import Needle
+
+FORMAT = "4"
 """Changed whenever the same rules would make another file though no module of the rulebook changed."""
 KEPT = 4
 """Rulebooks that are kept; older ones make room."""
 
-_PLAIN = (str, int, float, bool, type(None))
+
+class Later(Sequence[Any]):
+    """Values that stay packed until somebody asks for one: on a node that is well nobody does."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> Later:
+        """Pack values."""
+        return cls(_packed(tuple(values)))
+
+    @cached_property
+    def _values(self) -> tuple[Any, ...]:
+        values: tuple[Any, ...] = _unpacked(self._body)
+        return values
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._values[place]
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __eq__(self, other: object) -> bool:
+        return self._values == (other._values if isinstance(other, Later) else other)
+
+    def __hash__(self) -> int:
+        return hash(self._values)
+
+    def __reduce__(self) -> tuple[type[Later], tuple[bytes]]:
+        return Later, (self._body,)
+
+
+_Run: TypeAlias = tuple[int, int, int]
+"""Values of one kind and size: how deep others stand in them, of which of `_TYPES`, and how many parts each has."""
+_Members: TypeAlias = tuple[tuple[bool, Any], ...]
+_PLAINLY: _Run = (0, 0, 1)
+"""What needs no making, but stands in a column of values."""
+_PLAIN = (str, bytes, int, float, bool, type(None))
 _TYPES: tuple[tuple[Callable[[Sequence[Any]], Any], int | None], ...]
 """What makes a value of what it holds, and of how much."""
 _NAMED: tuple[type, ...] = tuple(
@@ -74,23 +118,18 @@ def load(
 
 
 def _for_judging(book: Rulebook) -> Rulebook:
-    from triage.patterns import Untranslatable, further, needles, openings
+    from triage.patterns import Untranslatable
 
     try:
-        sieves = tuple(
-            model.Sieve(
-                tuple((needle.text, needle.caseless) for needle in sorted(needles(pattern.match, families=()))),
-                begins := openings(pattern.match),
-                further(pattern.match, begins) if begins else (),
-            )
-            for pattern in book.signals
-        )
+        sieves = tuple(_sieve(pattern.match) for pattern in book.signals)
     except Untranslatable:
         sieves = ()
     return book._replace(
         # where each part stands in its file is for authors, and a sixth of all there is to unpack
         rules=tuple(
-            rule._replace(tests=(), evidence=tuple(item._replace(place=rule.place) for item in rule.evidence))
+            rule._replace(
+                tests=(), references=(), evidence=tuple(item._replace(place=rule.place) for item in rule.evidence)
+            )
             for rule in book.rules
         ),
         signals=tuple(
@@ -100,38 +139,75 @@ def _for_judging(book: Rulebook) -> Rulebook:
     )
 
 
+def _sieve(pattern: str) -> model.Sieve:
+    from triage.patterns import further, needles, openings
+
+    phrases, begins = needles(pattern, families=()), openings(pattern)
+    besides = further(pattern, (*begins, *(needle.text for needle in phrases)))
+    return model.Sieve(_told(phrases), begins, () if phrases <= besides else _told(besides))
+
+
+def _told(phrases: Iterable[Needle]) -> tuple[tuple[str, bool], ...]:
+    return tuple(sorted((text.casefold() if caseless else text, caseless) for text, caseless in phrases))
+
+
 def packed(book: Rulebook) -> bytes:
-    """Return a rulebook as bytes.
+    """Return a rulebook as bytes, what its rules ask once they were triggered apart."""
+    rules = tuple(
+        rule._replace(evidence=Later.of(rule.evidence), actions=Later.of(rule.actions)) for rule in book.rules
+    )
+    return _packed(book._replace(rules=rules))
 
-    A list of values, parts before wholes, equal ones once: its type, what it
-    holds, and which of that are numbers of values before it.
+
+def _packed(whole: Any) -> bytes:
+    """Return values as bytes.
+
+    A list of runs, parts before wholes, equal values once: a type, and of all its values of one size the columns.  A
+    column holds what it says, or the numbers of values before it.  So most is put together without a step of ours.
     """
-    values: list[tuple[int, tuple[Any, ...], tuple[int, ...]]] = []
-    places: dict[bytes, int] = {}
+    runs: dict[_Run, list[_Members]] = {}
+    places: dict[bytes, tuple[_Run, int]] = {}
+    texts: dict[str, str] = {}
 
-    def add(value: Any) -> int:
-        if isinstance(value, Mapping):
-            kind, members = 0, [member for item in value.items() for member in item]
-        elif type(value) is tuple:
-            kind, members = 1, list(value)
-        else:
-            kind, members = 2 + _NAMED.index(type(value)), list(value)
-        refers = []
-        for place, member in enumerate(members):
-            if _is_plain(member):
-                members[place] = _interned(member)
-            else:
-                members[place] = add(member)
-                refers.append(place)
-        packed_value = (kind, tuple(members), tuple(refers))
-        key = marshal.dumps(packed_value, 2)  # by which 1, 1.0 and True are not the same, and equal values are
+    def put(run: _Run, members: _Members) -> tuple[_Run, int]:
+        key = marshal.dumps((run, members), 2)  # by which 1, 1.0 and True are not the same, and equal values are
         if key not in places:
-            places[key] = len(values)
-            values.append(packed_value)
+            rows = runs.setdefault(run, [])
+            places[key] = (run, len(rows))
+            rows.append(members)
         return places[key]
 
-    add(book)
-    return marshal.dumps(tuple(values))
+    def part(value: Any) -> tuple[bool, Any]:
+        """Whether something is a value of a run, and which; else it is what it is."""
+        if _is_plain(value):
+            return False, _once(value, texts)
+        if isinstance(value, Later):
+            kind, held = 3, [value._body]
+        elif isinstance(value, Mapping):
+            kind, held = 1, [member for item in value.items() for member in item]
+        else:
+            kind, held = 2 if type(value) is tuple else 4 + _NAMED.index(type(value)), list(value)
+        members = tuple(map(part, held))
+        depth = 1 + max((at[0][0] for refers, at in members if refers), default=0)
+        return True, put((depth, kind, len(members)), members)
+
+    part(whole)
+    columns: dict[_Run, list[tuple[bool, tuple[Any, ...]]]] = {}
+    for run in (*runs, _PLAINLY):  # the last grows by what stands beside values of runs
+        for column in zip(*runs.get(run, ()), strict=True):
+            refers = any(refers for refers, _ in column)
+            told = tuple(held if whole or not refers else put(_PLAINLY, ((False, held),)) for whole, held in column)
+            columns.setdefault(run, []).append((refers, told))
+    begins = dict(zip(sorted(runs), accumulate((len(runs[run]) for run in sorted(runs)), initial=0), strict=False))
+    return marshal.dumps(
+        tuple(
+            (
+                run[1],
+                tuple((refers, tuple(begins[r] + row for r, row in told) if refers else told) for refers, told in of),
+            )
+            for run, of in sorted(columns.items())
+        )
+    )
 
 
 def _is_plain(value: Any) -> bool:
@@ -141,33 +217,36 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, _PLAIN) or (type(value) is tuple and all(map(_is_plain, value)))
 
 
-def _interned(value: Any) -> Any:
-    """Return an equal value whose texts marshal writes once."""
+def _once(value: Any, texts: dict[str, str]) -> Any:
+    """Return an equal value whose texts marshal writes once: the first of all equal ones stands for them.
+
+    Interned ones would be interned again when they are read, which takes as long as reading them.
+    """
     if isinstance(value, tuple):
-        return tuple(map(_interned, value))
+        return tuple(_once(held, texts) for held in value)
     if isinstance(value, dict):
-        return {_interned(name): _interned(held) for name, held in value.items()}
-    return sys.intern(value) if isinstance(value, str) else value
+        return {_once(name, texts): _once(held, texts) for name, held in value.items()}
+    return texts.setdefault(value, value) if isinstance(value, str) else value
 
 
 def unpacked(body: bytes) -> Rulebook | None:
     """Return the rulebook that these bytes say, or None if they say none."""
     try:
-        found: list[Any] = []
-        for kind, members, refers in marshal.loads(body):
-            if refers:
-                changed = list(members)
-                for place in refers:
-                    changed[place] = found[changed[place]]
-                members = changed
-            make, many = _TYPES[kind]
-            if many is not None and many != len(members):
-                return None
-            found.append(make(members))
-        book = found[-1]
+        book = _unpacked(body)
     except (ValueError, TypeError, EOFError, IndexError, KeyError):
         return None
     return book if isinstance(book, Rulebook) else None
+
+
+def _unpacked(body: bytes) -> Any:
+    found: list[Any] = []
+    for kind, columns in marshal.loads(body):
+        make, many = _TYPES[kind]
+        if many is not None and many != len(columns):
+            raise ValueError(f"a value of type {kind} has {many} parts, not {len(columns)}")
+        told = [map(found.__getitem__, column) if refers else column for refers, column in columns]
+        found += list(map(make, zip(*told, strict=True)))
+    return found[-1]
 
 
 def _mapping(members: Sequence[Any]) -> dict[str, Any]:
@@ -175,8 +254,10 @@ def _mapping(members: Sequence[Any]) -> dict[str, Any]:
 
 
 _TYPES = (
+    (itemgetter(0), 1),
     (_mapping, None),
     (tuple, None),
+    (lambda members: Later(*members), 1),
     # as `_make` does it, but for a call less
     *((partial(tuple.__new__, kind), len(kind._fields)) for kind in _NAMED),  # type: ignore[attr-defined]
 )

@@ -6,6 +6,7 @@ negative, and one point doubles the odds of a cause.
 
 # No postponed annotations here: typing would compile each of them, which is half of what this module takes to load.
 
+from collections import abc
 from collections.abc import Mapping
 
 from probes.named import NamedTuple
@@ -247,8 +248,8 @@ class Rule(NamedTuple):
     look_after: float
     explains: tuple[str, ...]
     suppress: tuple[Suppress, ...]
-    evidence: tuple[Item, ...]
-    actions: tuple[Action, ...]
+    evidence: abc.Sequence[Item]
+    actions: abc.Sequence[Action]
     tests: tuple[RuleTest, ...]
     place: Place
     lasts: float | None = None
@@ -277,15 +278,14 @@ class SignalPattern(NamedTuple):
 
 
 class Sieve(NamedTuple):
-    """What every line of a signal must hold: one of these phrases (`True`: in any case), one of these beginnings.
+    """What every line of a signal must hold: one of these phrases, one of these beginnings, and a further phrase.
 
-    No beginnings: it may begin with anything.  `further` are phrases of which one must stand besides what its
-    beginning holds, as far as there are any.
+    `True` beside a phrase, which then is in small letters: in any case.  None of them: it may hold anything.
     """
 
     phrases: tuple[tuple[str, bool], ...]
     openings: tuple[str, ...] = ()
-    further: tuple[str, ...] = ()
+    further: tuple[tuple[str, bool], ...] = ()
 
 
 class Cause(NamedTuple):

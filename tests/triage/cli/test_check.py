@@ -141,6 +141,18 @@ def test_the_terminal_libraries_are_not_loaded() -> None:
     assert "[]" == run_python("-c", script, "check").stdout.splitlines()[-1]
 
 
+def test_no_garbage_is_looked_for_while_a_check_is_loaded_and_done() -> None:
+    """There is none, and the search costs a fiftieth of the check."""
+    body = "".join(f"    {line}\n" for line in LOST.strip().splitlines())
+    script = STAND_IN.format(body=body).replace(
+        "sys.exit(main())",
+        "import gc, triage.cli\nsearches = []\ngc.callbacks.append(lambda *told: searches.append(told))\n"
+        "main()\nprint(searches)",
+    )
+
+    assert "[]" == run_python("-c", script, "check").stdout.splitlines()[-1]
+
+
 def test_rules_that_are_kept_are_not_read_again(tmp_path: Path) -> None:
     """From the second sweep on nothing of YAML is loaded, whatever opens an incident."""
     body = "".join(f"    {line}\n" for line in LOST.strip().splitlines())
