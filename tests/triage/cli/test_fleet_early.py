@@ -34,6 +34,26 @@ def test_the_sick_board_is_named_with_its_node_and_counts(run: Run, folder: Path
     assert (6, 48) == (told["nodes"], told["gpus"])
 
 
+def test_a_store_tells_what_the_captures_of_its_sweeps_tell(run: Run, folder: Path, tmp_path: Path) -> None:
+    store = ("--store", str(tmp_path / "fleet.db"))
+    for sweep in range(4):
+        captures_of = [str(path) for path in sorted(folder.glob(f"*-{sweep}.tar.gz"))]
+        assert 0 == run("fleet", "store", "add", *captures_of, *store, "--now", NOW).returncode
+    words = ("--now", NOW, "--format", "json")
+    told = json.loads(run("fleet", "early", *store, *words).stdout)
+
+    assert json.loads(run("fleet", "early", str(folder), *words).stdout) == told
+    assert 3 == run("fleet", "early", *store, *words, "--since", "2d").returncode
+
+
+def test_either_captures_or_a_store(run: Run, folder: Path, tmp_path: Path) -> None:
+    both = run("fleet", "early", str(folder), "--store", str(tmp_path / "fleet.db"))
+    none = run("fleet", "early")
+
+    assert [2, 2] == [both.returncode, none.returncode]
+    assert "--store URL" in none.stderr
+
+
 def test_text_says_that_a_sign_is_no_verdict(run: Run, folder: Path) -> None:
     done = run("fleet", "early", str(folder), "--now", NOW, "--fail-on", "warning")
 
