@@ -38,6 +38,7 @@ gpu-triage fleet early --store postgresql://triage@db/fleet --since 30d
     add_cluster(parsed)
     args = parsed.parse_args(words)
     from triage.fleet.early_report import render, to_early_report
+    from triage.fleet.model import ANSWERED
 
     now = time.time() if args.now is None else args.now
     if args.paths and args.store is not None:
@@ -58,7 +59,7 @@ gpu-triage fleet early --store postgresql://triage@db/fleet --since 30d
         output.write(render(report, look(args)))
     if not complete:
         return INTERRUPTED
-    if len(report["silent"]) == len(answers):
+    if not any(answer.state == ANSWERED for answer in answers):
         return UNREACHABLE
     if args.fail_on != "never" and args.fail_on != "critical" and found.seen:
         return FOUND  # a sign is a warning

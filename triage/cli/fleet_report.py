@@ -209,7 +209,9 @@ def nodes_of(paths: Sequence[str]) -> tuple[list[tuple[str, str | None]], list[A
             named += ((entry, None) for entry in _listed(path))
         else:
             named += ((capture, node) for node, capture in swept.captures.items())
-            silent += swept.silent
+            began = swept.manifest.get("began_at")
+            at = float(began) if isinstance(began, (int, float)) else None
+            silent += (answer._replace(at=at) for answer in swept.silent)
     return named, silent
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from triage import __version__
 from triage.fleet.early_values import Early, Seen
-from triage.fleet.model import ANSWERED, Answer, Json
+from triage.fleet.gather import silent_of
+from triage.fleet.model import Answer, Json
 from triage.render.layout import Look, fill
 from triage.report import TOOL, iso
 
@@ -35,9 +36,7 @@ def to_early_report(found: Early, answers: Sequence[Answer], *, generated_at: fl
         "signs": [_told(seen) for seen in found.seen],
         "not_judged": [{"id": sign, "gpus": gpus, "reason": reason} for sign, gpus, reason in found.not_judged],
         "silent": [
-            {"node": answer.node, "state": answer.state, "reason": answer.reason}
-            for answer in answers
-            if answer.state != ANSWERED
+            {"node": answer.node, "state": answer.state, "reason": answer.reason} for answer in silent_of(answers)[0]
         ],
     }
 

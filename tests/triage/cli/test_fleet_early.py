@@ -8,8 +8,12 @@ from pathlib import Path
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from tests.generated_counters import captures, readings
+from tests.generated_counters import BEGIN, DAY, captures, readings
 from tests.triage.cli.conftest import Run
+from tests.triage.fleet.places import rulebook
+from triage.fleet.read import read_one
+from triage.fleet.store import write
+from triage.fleet.store.opened import Store
 from triage.schema import EARLY
 
 SICK = "GPU-00005"
@@ -36,9 +40,11 @@ def test_the_sick_board_is_named_with_its_node_and_counts(run: Run, folder: Path
 
 def test_a_store_tells_what_the_captures_of_its_sweeps_tell(run: Run, folder: Path, tmp_path: Path) -> None:
     store = ("--store", str(tmp_path / "fleet.db"))
-    for sweep in range(4):
-        captures_of = [str(path) for path in sorted(folder.glob(f"*-{sweep}.tar.gz"))]
-        assert 0 == run("fleet", "store", "add", *captures_of, *store, "--now", NOW).returncode
+    with Store(store[1]) as opened:
+        for sweep in range(4):
+            paths = sorted(folder.glob(f"*-{sweep}.tar.gz"))
+            answers = [read_one(str(path), rulebook(), now=float(NOW), tz_offset=0.0) for path in paths]
+            write.put(opened, write.Swept(f"sweep-{sweep}", BEGIN + sweep * DAY, "ssh", len(paths)), answers)
     words = ("--now", NOW, "--format", "json")
     told = json.loads(run("fleet", "early", *store, *words).stdout)
 

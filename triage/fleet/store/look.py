@@ -65,7 +65,7 @@ def report(
         def said() -> Iterator[tuple[str, list[Answer]]]:
             for name, told in read.by_node(connection, window, only=only):
                 answers = [each.answer for each in told]
-                latest.append(_bare(next((a for a in reversed(answers) if a.state == ANSWERED), answers[-1])))
+                latest.extend(_latest(told))
                 yield name, answers
 
         return gather_nodes(said(), places, condense_for(hypotheses))
@@ -100,7 +100,7 @@ def early(
         def said() -> Iterator[Answer]:
             for _, told in read.by_node(connection, window, only=only, numbers=True):
                 answers = [each.answer for each in told]
-                latest.append(_bare(next((a for a in reversed(answers) if a.state == ANSWERED), answers[-1])))
+                latest.extend(_latest(told))
                 yield from answers
 
         return pasts(observations(said()), signs.all)
@@ -109,6 +109,16 @@ def early(
     if not latest:
         raise Unusable(f"{store.shown}: {NOTHING}")
     return judge(by_gpu, nodes, signs), latest
+
+
+def _latest(told: Sequence[Told]) -> Iterator[Answer]:
+    """Yield the last answer of a node, and after it that it was silent since, if it was."""
+    answers = [each.answer for each in told]
+    said = next((answer for answer in reversed(answers) if answer.state == ANSWERED), None)
+    if said is not None:
+        yield _bare(said)
+    if answers[-1].state != ANSWERED:
+        yield _bare(answers[-1]._replace(at=told[-1].began_at))
 
 
 def _bare(answer: Answer) -> Answer:
