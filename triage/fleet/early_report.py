@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from triage import __version__
 from triage.fleet.early_values import Early, Seen
 from triage.fleet.gather import silent_of
-from triage.fleet.model import Answer, Json
+from triage.fleet.model import ANSWERED, Answer, Json
 from triage.render.layout import Look, fill
 from triage.report import TOOL, iso
 
@@ -29,7 +29,7 @@ def to_early_report(found: Early, answers: Sequence[Answer], *, generated_at: fl
         "tool": {"name": TOOL, "version": __version__},
         "generated_at": iso(generated_at),
         "complete": complete,
-        "nodes": found.nodes,
+        "nodes": len({answer.node for answer in answers if answer.state == ANSWERED}),
         "gpus": found.gpus,
         "tests": found.tests,
         "backwards": found.backwards,

@@ -82,7 +82,7 @@ def test_where_nothing_could_be_compared_nobody_is_called_well(run: Run, tmp_pat
     (tmp_path / "gpu1.log").write_text("[    1.000000] usb 1-1: new high-speed USB device number 2 using xhci_hcd\n")
     done = run("fleet", "early", str(tmp_path))
 
-    assert "0 comparisons" in done.stdout
+    assert "0 GPUs of 1 nodes; 0 comparisons" in done.stdout
     assert "nothing could be compared" in done.stdout
     assert "none that chance" not in done.stdout
 
