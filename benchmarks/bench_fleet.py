@@ -14,11 +14,12 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.generated_fleet import Made, fleet
+from tests.generated_fleet import fleet
 from tests.triage.fleet.places import rulebook
 from triage.fleet.gather import gather
 from triage.fleet.hypotheses import load
@@ -52,15 +53,15 @@ def run(nodes: int) -> None:
         f"{nodes} nodes: {seconds:.2f} s ({seconds / nodes * 1000:.2f} ms a node), peak {peak / 1024:.0f} MiB"
         f" ({(peak - before) / 1024:.0f} MiB of it for the report), {len(report['incidents'])} incidents"
     )
-    judge(report, made)
+    judge(report, made.truth)
 
 
-def judge(report: dict, made: Made) -> None:  # type: ignore[type-arg]
-    """Print precision and recall."""
+def judge(report: dict, truth: Mapping[str, str | None]) -> None:  # type: ignore[type-arg]
+    """Print precision and recall; the truth is told by `fingerprint@opened_at`."""
     said: dict[str | None, list[Said]] = {}
     for incident in report["incidents"]:
         verdict = incident["verdict"]
-        cause = made.truth[f"{incident['fingerprint']}@{incident['opened_at']}"]
+        cause = truth[f"{incident['fingerprint']}@{incident['opened_at']}"]
         names = set(incident["fleet"]["evidence"])
         seen = {item["id"] for item in incident["evidence"] if item["id"] in names and item["state"] == "seen"}
         said.setdefault(cause, []).append((verdict["family"], verdict["leaf"], seen))

@@ -104,7 +104,7 @@ def ask(what: str, nodes: int, url: str) -> Json:
     seconds, spent = time.perf_counter() - began, time.process_time() - spent
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if what == "report":
-        judge(told, fleet(nodes))
+        judge(told, fleet(nodes).truth)
     return {"seconds": seconds, "spent": spent, "peak": peak}
 
 

@@ -32,6 +32,24 @@ class Counted(NamedTuple):
     numbers: Mapping[str, float]
 
 
+class Kind(NamedTuple):
+    """What is innocent in a fleet: how unevenly errors come, and what befalls all of it.
+
+    `bursts` is the spread of the log-normal law of a day's errors (0: four sizes that are about as likely),
+    `once` the share of days on which a well board counts some hundred errors and never again, `rises` by how much all
+    boards count more in the second half.
+    """
+
+    bursts: float = 0.0
+    once: float = 0.0
+    rises: float = 1.0
+
+
+PLAIN = Kind()
+RATES = {"corrected-errors": 120.0, "replays": 400.0, "remaps": 1.5}
+"""What a sick board counts more in a day."""
+
+
 class _Board:
     def __init__(self, rnd: random.Random) -> None:
         self.corrected = rnd.lognormvariate(-2.5, 2.0)
@@ -45,8 +63,20 @@ class _Board:
         }
 
 
-def readings(nodes: int, sick: Mapping[str, str], *, sweeps: int = 10, seed: int = 1) -> Iterator[Counted]:
-    """Yield every GPU's readings, sweep by sweep; `sick` names by board (`GPU-00012`) what begins after half of it."""
+def readings(
+    nodes: int,
+    sick: Mapping[str, str],
+    *,
+    sweeps: int = 10,
+    seed: int = 1,
+    rates: Mapping[str, float] | None = None,
+    kind: Kind = PLAIN,
+) -> Iterator[Counted]:
+    """Yield every GPU's readings, sweep by sweep; `sick` names by board (`GPU-00012`) what begins after half of it.
+
+    `rates` says by board how much a sick one counts more in a day (as in `RATES` where it does not).
+    """
+    more = rates or {}
     rnd = random.Random(seed)
     boards = [[_Board(rnd) for _ in range(GPUS)] for _ in range(nodes)]
     gone = {node: rnd.randint(1, sweeps) for node in range(nodes) if rnd.random() < 0.02}
@@ -59,7 +89,8 @@ def readings(nodes: int, sick: Mapping[str, str], *, sweeps: int = 10, seed: int
             for seat, board in enumerate(boards[node]):
                 who = f"GPU-{node * GPUS + seat:05}"
                 ill = sick.get(who) if sweep >= sweeps // 2 else None
-                numbers = _later(board, rnd, ill, reloaded)
+                worse = kind.rises if sweep >= sweeps // 2 else 1.0
+                numbers = _later(board, rnd, ill, more.get(who, RATES.get(ill or "", 0.0)), reloaded, kind, worse)
                 numbers["gpu.clock.sm"] = 1e6 * round(rnd.gauss(1755, 8) * (0.7 if ill == "slow" else 1))
                 numbers["gpu.utilization"] = rnd.uniform(0.8, 1.0) if busy else 0.0
                 numbers["gpu.nvlink.ber.effective"] = board.ber * 10 ** rnd.gauss(
@@ -70,15 +101,21 @@ def readings(nodes: int, sick: Mapping[str, str], *, sweeps: int = 10, seed: int
                     yield Counted(BEGIN + sweep * DAY + rnd.uniform(0, 300), who, f"gpu{node:05}", pci, facts, numbers)
 
 
-def _later(board: _Board, rnd: random.Random, ill: str | None, reloaded: bool) -> dict[str, float]:
-    burst = rnd.choice((0.2, 0.5, 1.0, 2.3))
+def _later(
+    board: _Board, rnd: random.Random, ill: str | None, rate: float, reloaded: bool, kind: Kind, worse: float
+) -> dict[str, float]:
+    burst = worse * (
+        rnd.lognormvariate(-(kind.bursts**2) / 2, kind.bursts) if kind.bursts else rnd.choice((0.2, 0.5, 1.0, 2.3))
+    )
+    if kind.once and rnd.random() < kind.once:
+        board.totals["gpu.ecc.corrected.aggregate"] += round(rnd.lognormvariate(4.6, 1.0))
     totals = board.totals
     if reloaded:
         totals["gpu.pcie.replays"] = 0.0
-    totals["gpu.ecc.corrected.aggregate"] += _poisson(rnd, board.corrected * burst + 120 * (ill == "corrected-errors"))
-    totals["gpu.pcie.replays"] += _poisson(rnd, board.replays * burst + 400 * (ill == "replays"))
+    totals["gpu.ecc.corrected.aggregate"] += _poisson(rnd, board.corrected * burst + rate * (ill == "corrected-errors"))
+    totals["gpu.pcie.replays"] += _poisson(rnd, board.replays * burst + rate * (ill == "replays"))
     totals["gpu.rows.corrected"] += rnd.random() < 0.001
-    totals["gpu.rows.uncorrected"] += _poisson(rnd, 1.5 if ill == "remaps" else 0.0001)
+    totals["gpu.rows.uncorrected"] += _poisson(rnd, rate if ill == "remaps" else 0.0001)
     return dict(totals)
 
 

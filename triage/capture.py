@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -31,6 +32,8 @@ MOST_MANIFEST = 4 << 20
 MOST_READINGS = 200_000
 MOST_HISTORY = 32 << 20
 _KINDS = ("node", "gpu", "mig", "link", "switch", "port", "job", "process")
+_SHORT = 64
+"""Characters that every field may have."""
 _WIDEST = 64
 """Bits of a whole number that a counter can have."""
 
@@ -58,7 +61,7 @@ def read(
             elif member.name == "sources.jsonl":
                 found.sources += _each(reader, _source_in, skipped, 1000)
             elif member.name == "readings.jsonl":
-                found.readings += _each(reader, _reading_in, skipped, MOST_READINGS)
+                found.readings += _each(reader, _readings_in(), skipped, MOST_READINGS)
             elif member.name == "history.json":
                 found.history = _history(member, reader, skipped)
             elif member.name == "records.jsonl":
@@ -147,14 +150,28 @@ def _each(
 
 def _loads(raw: bytes) -> dict[str, Any] | None:
     try:
-        told = json.loads(raw)
+        told = json.loads(raw.decode("utf-8", "surrogatepass"))  # it need not be guessed, as for bytes
     except (ValueError, RecursionError):
         return None
     return told if isinstance(told, dict) else None
 
 
-def _reading_in(told: dict[str, Any]) -> Reading | None:
-    entity = _entity_in(told.get("entity"))
+def _readings_in() -> Callable[[dict[str, Any]], Reading | None]:
+    """Return what takes readings in: those of one GPU follow each other, and say each time whose they are."""
+    before: object = None
+    entity: Entity | None = None
+
+    def take(told: dict[str, Any]) -> Reading | None:
+        nonlocal before, entity
+        of = told.get("entity")
+        if of != before:
+            before, entity = of, _entity_in(of)
+        return _reading_in(told, entity)
+
+    return take
+
+
+def _reading_in(told: dict[str, Any], entity: Entity | None) -> Reading | None:
     name, unit, at = _text(told.get("name"), 200), _text(told.get("unit"), 64), _number(told.get("at"))
     if entity is None or not name or not unit or at is None:
         return None
@@ -227,7 +244,15 @@ def _items(value: object) -> list[Any]:
 
 
 def _text(value: object, most: int) -> str | None:
-    return clean(shorten(value, most)) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    return _word(value) if len(value) <= _SHORT else clean(shorten(value, most))
+
+
+@lru_cache(2048)
+def _word(value: str) -> str:
+    """Names and units come again and again."""
+    return clean(value)
 
 
 def _number(value: object) -> float | int | None:

@@ -15,6 +15,7 @@ from probes.model import Reading
 
 if TYPE_CHECKING:
     from tui.fleet.picture import Picture
+    from tui.trend import Course
 
 
 class LogText(NamedTuple):
@@ -46,7 +47,8 @@ class Snapshot(NamedTuple):
     """What one sweep found.
 
     `at` is when, in UTC epoch seconds, and `took` how long in seconds, if
-    known.  `readings` are the probes' values, empty where the source has none.
+    known.  `readings` are the probes' values, empty where the source has none,
+    `past` how they went before, by GPU (UUID, serial or address) and name.
     """
 
     report: Mapping[str, Any]
@@ -54,6 +56,7 @@ class Snapshot(NamedTuple):
     took: float | None = None
     readings: tuple[Reading, ...] = ()
     logs: tuple[LogText, ...] = ()
+    past: Mapping[str, Mapping[str, Course]] = {}
 
 
 class Failed(NamedTuple):

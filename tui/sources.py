@@ -150,14 +150,15 @@ class NodeSource:
 
 def _node_snapshot(told: dict[str, Any], took: float) -> Snapshot:
     report = told["report"]
-    return Snapshot(report, epoch(report.get("generated_at")) or time.time(), took, _readings(told), _spooled(told))
+    return Snapshot(report, epoch(report.get("generated_at")) or time.time(), took, readings_in(told), _spooled(told))
 
 
 def _spooled(told: dict[str, Any]) -> tuple[LogText, ...]:
     return tuple(LogText(origin, path, dict(rows)) for origin, path, rows in told.get("logs", ()))
 
 
-def _readings(told: dict[str, Any]) -> tuple[Reading, ...]:
+def readings_in(told: dict[str, Any]) -> tuple[Reading, ...]:
+    """Return the readings that a sweep printed."""
     return tuple(unpack(each) for each in told.get("readings", ()))
 
 
@@ -165,7 +166,7 @@ def logs_snapshot(told: dict[str, Any], took: float, logs: tuple[LogText, ...]) 
     """Return what the reading of logs and captures printed; it is of the moment that they speak of last."""
     ends = [epoch(source.get("to")) for source in told["report"].get("sources", ())]
     newest = max((end for end in ends if end is not None), default=time.time())
-    return Snapshot(told["report"], newest, took, _readings(told), (*logs, *_spooled(told)))
+    return Snapshot(told["report"], newest, took, readings_in(told), (*logs, *_spooled(told)))
 
 
 def log_texts(files: Sequence[str]) -> tuple[LogText, ...]:

@@ -1,9 +1,10 @@
-"""One sweep in a process of its own: `python -m tui.sweep node|logs|fleet ...` prints one JSON object and ends.
+"""One sweep in a process of its own: `python -m tui.sweep node|logs|fleet|stored ...` prints one JSON object and ends.
 
 Reading a node can hang in the driver and reading a log can take minutes of
 pure computation; in a process of its own neither can hold up a key, and it can
 be killed.  It prints `{"report": ..., "readings": [...], "rows": [...]}` (a fleet
-writes its picture instead: `tui.fleet.sweep`) or `{"refused": "why"}`.  Nothing here loads a terminal library.
+writes its picture instead, `tui.fleet.sweep`; a store's node has a past as well,
+`tui.fleet.stored_node`) or `{"refused": "why"}`.  Nothing here loads a terminal library.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MOST_ROWS = 200_000
 def main(words: Sequence[str]) -> None:
     """Sweep and print."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("node", "logs", "fleet"))
+    parser.add_argument("what", choices=("node", "logs", "fleet", "stored"))
     parser.add_argument("--file", action="append", default=[])
     parser.add_argument("--rules", type=Path)
     parser.add_argument("--overlay", type=Path, action="append", default=[])
@@ -45,6 +46,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--until", type=float)
     parser.add_argument("--stored", action="store_true")
     parser.add_argument("--kept-in")
+    parser.add_argument("--node")
     parser.add_argument("--parent", type=int)
     args = parser.parse_args(words)
     if args.parent is not None:
@@ -57,6 +59,10 @@ def main(words: Sequence[str]) -> None:
             from tui.fleet import sweep
 
             told = sweep.main(args, now)
+        elif args.what == "stored":
+            from tui.fleet import stored_node
+
+            told = stored_node.main(args, now)
         elif args.what == "node":
             told = _node(load_rulebook(args.rules, args.overlay), args)
         else:

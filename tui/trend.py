@@ -18,6 +18,9 @@ from tui.look import Look
 MOST = 240
 """Sweeps that are remembered: an hour at the usual pace."""
 WEEK = 7 * 86400.0
+"""Seconds of a machine's own history that are shown."""
+PERIOD = 30 * 86400.0
+"""Seconds of the sweeps in a fleet's store that are shown."""
 LONGEST = 2 * 3600.0
 """Seconds for which a level goes on until it was seen again, at most; stretches of the history are of an hour."""
 _FINE = "▁▂▃▄▅▆▇█"

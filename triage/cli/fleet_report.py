@@ -106,23 +106,26 @@ def read(
     Raises:
         Refused: if there is nothing in them.
     """
-    answers, complete = answers_of(given, args, rulebook, now=now)
+    answers, complete = answers_of(given, args, rulebook, now=now, lean=True)
     return report_of(answers, args, rulebook, now=now, places=places, complete=complete)
 
 
-def answers_of(given: Sequence[str], args: Any, rulebook: Rulebook, *, now: float) -> tuple[list[Answer], bool]:
-    """Return what every node in these files and folders said, and whether all were read.
+def answers_of(
+    given: Sequence[str], args: Any, rulebook: Rulebook, *, now: float, lean: bool = False
+) -> tuple[list[Answer], bool]:
+    """Return what every node in these files and folders said, `lean` without numbers, and whether all were read.
 
     Raises:
         Refused: if there is nothing in them.
     """
     from triage.fast_cluster import NoCluster
-    from triage.fleet.read import called, read_all
+    from triage.fleet.read import Lean, called, read_all
 
     named, answers = nodes_of(given)
     if not named and not answers:
         raise Refused(f"{', '.join(given)}: nothing in it; give a folder of captures or logs")
     complete = True
+    small = Lean()
     try:
         told = read_all(
             [path for path, _ in named],
@@ -135,7 +138,8 @@ def answers_of(given: Sequence[str], args: Any, rulebook: Rulebook, *, now: floa
             cluster=getattr(args, "cluster", None),
         )
         for (_, name), answer in zip(named, told, strict=True):
-            answers.append(answer if name is None else called(answer, name))
+            answer = answer if name is None else called(answer, name)
+            answers.append(small(answer) if lean else answer)
     except KeyboardInterrupt:
         complete = False
     except NoCluster as error:
@@ -205,7 +209,9 @@ def nodes_of(paths: Sequence[str]) -> tuple[list[tuple[str, str | None]], list[A
             named += ((entry, None) for entry in _listed(path))
         else:
             named += ((capture, node) for node, capture in swept.captures.items())
-            silent += swept.silent
+            began = swept.manifest.get("began_at")
+            at = float(began) if isinstance(began, (int, float)) else None
+            silent += (answer._replace(at=at) for answer in swept.silent)
     return named, silent
 
 

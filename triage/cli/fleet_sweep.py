@@ -92,7 +92,11 @@ def main(words: Sequence[str]) -> int:
     if store is not None:
         from triage.cli.fleet_keep import Keeping
 
-        keeping = Keeping(args, store, said, len(asked), now, places)
+        try:
+            keeping = Keeping(args, store, said, len(asked), now, places)
+        except Refused:
+            folder.unmake()
+            raise
     for outcome in skipped:
         folder.add(outcome)
         if keeping is not None:

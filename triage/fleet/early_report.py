@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from triage import __version__
-from triage.fleet.early import Early, Seen
+from triage.fleet.early_values import Early, Seen
+from triage.fleet.gather import silent_of
 from triage.fleet.model import ANSWERED, Answer, Json
 from triage.render.layout import Look, fill
 from triage.report import TOOL, iso
@@ -14,6 +15,10 @@ SCHEMA_VERSION = 1
 
 NOTHING = "nothing could be compared; it takes captures of several sweeps, or of many GPUs of one model (fleet sweep)"
 """What is said where no comparison could be made, which is not that all is well."""
+BACKWARDS = (
+    "GPUs stand out as well when time runs backwards: they were cured, or chance does more here than is usual;"
+    " take as many of the signs above for chance."
+)
 
 
 def to_early_report(found: Early, answers: Sequence[Answer], *, generated_at: float, complete: bool = True) -> Json:
@@ -24,15 +29,14 @@ def to_early_report(found: Early, answers: Sequence[Answer], *, generated_at: fl
         "tool": {"name": TOOL, "version": __version__},
         "generated_at": iso(generated_at),
         "complete": complete,
-        "nodes": found.nodes,
+        "nodes": len({answer.node for answer in answers if answer.state == ANSWERED}),
         "gpus": found.gpus,
         "tests": found.tests,
+        "backwards": found.backwards,
         "signs": [_told(seen) for seen in found.seen],
         "not_judged": [{"id": sign, "gpus": gpus, "reason": reason} for sign, gpus, reason in found.not_judged],
         "silent": [
-            {"node": answer.node, "state": answer.state, "reason": answer.reason}
-            for answer in answers
-            if answer.state != ANSWERED
+            {"node": answer.node, "state": answer.state, "reason": answer.reason} for answer in silent_of(answers)[0]
         ],
     }
 
@@ -69,6 +73,8 @@ def render(report: Json, look: Look) -> str:
         chance = f"; by chance {sign['chance']:g}" if sign["chance"] is not None else ""
         lines += fill(look, [("", f"- {sign['node']} {sign['gpu']}: {sign['says']}{chance}.")], "  ", "    ")
         lines += fill(look, [("", sign["why"]), ("", sign["do"])], "    ")
+    if report["backwards"]:
+        lines += fill(look, [("", f"{report['backwards']} {BACKWARDS}")], "  ")
     if report["not_judged"]:
         lines += ["", "NOT COMPARED"]
         for each in report["not_judged"]:

@@ -61,6 +61,33 @@ def gather_nodes(
     return Census(stays, events.values(), begin, end)
 
 
+def silent_of(answers: Sequence[Answer]) -> tuple[list[Answer], list[str]]:
+    """Return what could not be read, and the nodes that were heard before but not when they were asked last.
+
+    A node that was silent in one sweep (which has a time) and answered in another was heard.
+    """
+    told = {answer.node for answer in answers if answer.state == ANSWERED}
+    last: dict[str, Answer] = {}
+    for answer in answers:
+        if answer.at is not None and (answer.node not in last or answer.at >= (last[answer.node].at or 0.0)):
+            last[answer.node] = answer
+    silent = [
+        answer
+        for answer in answers
+        if answer.state != ANSWERED and (answer.at is None or (answer.node not in told and answer is last[answer.node]))
+    ]
+    return silent, sorted(node for node, answer in last.items() if node in told and answer.state != ANSWERED)
+
+
+def unheard(fallen: Sequence[str]) -> list[str]:
+    """Return what is to be said of nodes that did not answer when they were asked last."""
+    if not fallen:
+        return []
+    nodes = "1 node" if len(fallen) == 1 else f"{len(fallen)} nodes"
+    named = ", ".join(fallen[:5]) + (", ..." if len(fallen) > 5 else "")
+    return [f"{nodes} did not answer when asked last ({named}); what was said before is counted"]
+
+
 def _span(answer: Answer, last: float | None) -> tuple[float, float]:
     """Return since when the answer speaks, and for how many seconds of that the log was heard."""
     assert answer.at is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -187,6 +188,32 @@ def answer_of(
         heard=(min(start for start, _ in known), max(end for _, end in known)) if known else None,
         notices=tuple(notice for notice in report["notices"] if notice),
     )
+
+
+class Lean:
+    """Makes answers small, for a report of tens of thousands: no numbers, and what many say is kept once."""
+
+    def __init__(self) -> None:
+        """Nothing was said yet."""
+        self._said: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
+        self._words: dict[str, str] = {}
+
+    def __call__(self, answer: Answer) -> Answer:
+        """Return the same answer without its numbers."""
+        gpus = tuple(
+            part._replace(name=self._word(part.name), facts=self._once(part.facts), numbers={}) for part in answer.gpus
+        )
+        return answer._replace(facts=self._once(answer.facts), gpus=gpus)
+
+    def _once(self, facts: Mapping[str, str]) -> Mapping[str, str]:
+        key = tuple(facts.items())
+        if key not in self._said:
+            own = tuple((sys.intern(name), self._words.setdefault(value, value)) for name, value in key)
+            self._said[own] = dict(own)
+        return self._said[key]
+
+    def _word(self, word: str | None) -> str | None:
+        return None if word is None else self._words.setdefault(word, word)
 
 
 def _parameters(readings: Sequence[Reading]) -> dict[str, str]:

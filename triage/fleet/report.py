@@ -8,6 +8,7 @@ from triage import __version__
 from triage.fleet.census import Event
 from triage.fleet.chance import least_lift
 from triage.fleet.follow import Pattern
+from triage.fleet.gather import silent_of, unheard
 from triage.fleet.model import ANSWERED, Answer, Json
 from triage.fleet.testify import Findings, sentence, testify
 from triage.fleet.together import Coincidence
@@ -32,6 +33,7 @@ def to_fleet_report(
     incidents = testify(findings, census.events, rulebook)
     ordered = sorted(zip(census.events, incidents, strict=True), key=_worst_first)
     told = {answer.node for answer in answers if answer.state == ANSWERED}
+    silent, fallen = silent_of(answers)
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "fleet-report",
@@ -43,18 +45,14 @@ def to_fleet_report(
         "nodes": {
             "told": len(told),
             "status": _counts(answers),
-            "silent": [
-                {"node": answer.node, "state": answer.state, "reason": answer.reason}
-                for answer in answers
-                if answer.state != ANSWERED
-            ],
+            "silent": [{"node": answer.node, "state": answer.state, "reason": answer.reason} for answer in silent],
         },
         "patterns": [
             *map(_pattern, findings.patterns),
             *map(_coincidence, findings.coincidences),
         ],
         "incidents": [incident for _, incident in ordered],
-        "notices": list(notices),
+        "notices": [*notices, *unheard(fallen)],
     }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import io
 import json
@@ -175,6 +176,12 @@ class Folder:
                 why = f"its answer could not be written: {error.strerror or error}"
                 outcome = Outcome(outcome.node, model.FAILED, why, outcome.took)
         self.outcomes[outcome.node] = outcome._replace(capture=None)
+
+    def unmake(self) -> None:
+        """Leave nothing of a sweep that could not begin."""
+        with contextlib.suppress(OSError):
+            (self.path / FILE).unlink()
+            self.path.rmdir()
 
     def end(self, at: float, *, complete: bool) -> None:
         """Say what became of every node; those that were not asked are `skipped`.

@@ -19,6 +19,8 @@ from triage.folders import One, plan
 
 MOST = 64 << 10
 """Unpacked bytes of a file that are looked at."""
+SWEEP = "sweep.json"
+"""What the folder of a sweep begins with (`triage.fleet.sweep`, which is more than is needed here)."""
 LOOKED_AT = 200
 """Entries of a folder that are looked at."""
 _OF_ONE = re.compile(r"(?:kern|syslog|messages|dmesg|journal|system|boot|console|vmcore|fabricmanager)\b")
@@ -27,7 +29,12 @@ _NOBODY = ("localhost", "")
 
 
 def captures_of_several(paths: Sequence[str]) -> bool:
-    """Return whether these files and folders hold captures of more than one node."""
+    """Return whether these files and folders hold captures of more than one node, or are what a sweep left.
+
+    A sweep in which one node answered, or none, was of a fleet too: who was silent is what it tells.
+    """
+    if any(os.path.isfile(os.path.join(path, SWEEP)) for path in paths):
+        return True
     return _differ(node_of(entry) for path in paths for entry in (_entries(path) if os.path.isdir(path) else [path]))
 
 

@@ -44,7 +44,7 @@ class FleetReportSource(FleetSource):
                 yield found or Failed(f"{self.store} is not as it was written", time.time())
             pause(again, None)
 
-    def read(self, paths: Sequence[str], stop: threading.Event) -> Snapshot | Failed:
+    def read(self, node: str, paths: Sequence[str], stop: threading.Event) -> Snapshot | Failed:
         """Say that there is nothing to read."""
         return Failed("a stored report has no counters and no logs; open the captures it was made from", time.time())
 

@@ -121,7 +121,7 @@ class FleetSource:
             return (str(len(paths)), *map(stamp_of_itself, self.given))
         return tuple(f"{path} {stamp(path)}" for path in paths)
 
-    def read(self, paths: Sequence[str], stop: threading.Event) -> Snapshot | Failed:
+    def read(self, node: str, paths: Sequence[str], stop: threading.Event) -> Snapshot | Failed:
         """Read what one node was read from, with its counters and logs."""
         began = time.monotonic()
         words = ["logs", *self._common, f"--spool={self._folder}", *(f"--file={path}" for path in paths)]
@@ -144,7 +144,9 @@ def node_snapshot(detail: Json, read: Snapshot | None) -> tuple[Snapshot, Facts]
     report = detail["report"]
     if read is not None:
         kept_of_it = {name: report[name] for name in ("node", "status", "incidents")}
-        report = {**read.report, **kept_of_it}
+        report = {**report, **read.report, **kept_of_it}
     at = detail.get("at") or epoch(report.get("generated_at")) or 0.0
-    value = Snapshot(report, at, None, () if read is None else read.readings, () if read is None else read.logs)
+    value = Snapshot(report, at)
+    if read is not None:
+        value = value._replace(readings=read.readings, logs=read.logs, past=read.past)
     return value, facts(report)

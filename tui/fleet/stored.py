@@ -18,11 +18,12 @@ from triage.fleet.model import ANSWERED, Answer
 from triage.rulebook.model import Rulebook
 from tui.fleet import compose
 from tui.fleet.source import FleetSource
+from tui.fleet.stored_node import courses
 from tui.source import Failed, Snapshot
+from tui.sources import Child, readings_in
+from tui.trend import PERIOD
 
 Json = dict[str, Any]
-PERIOD_OF_SWEEPS = 30 * 86400.0
-"""Seconds of sweeps that are looked at."""
 EVERY = 60.0
 """Seconds between two looks whether a sweep was added."""
 
@@ -42,10 +43,13 @@ class StoreSource(FleetSource):
     def _state(self) -> tuple[str, ...]:
         return (str(int(time.monotonic() // self._every)),)
 
-    def read(self, paths: Sequence[str], stop: threading.Event) -> Snapshot | Failed:
-        """Say that there is nothing to read."""
-        why = "a store keeps no logs and no raw counters; the sweep's folder has them, where it was kept"
-        return Failed(why, time.time())
+    def read(self, node: str, paths: Sequence[str], stop: threading.Event) -> Snapshot | Failed:
+        """Read what the store knows of a node's GPUs, now and before."""
+        until = [] if self.until is None else [f"--until={self.until}"]
+        told = Child().run(["stored", *self._common, f"--node={node}", *until, *self.asked_with()], None, stop)
+        if isinstance(told, str):
+            return Failed(told, time.time())
+        return Snapshot(told["report"], time.time(), None, readings_in(told), (), courses(told["past"]))
 
 
 def sweep(args: argparse.Namespace, rulebook: Rulebook, places: compose.Places, now: float) -> Json:
@@ -71,7 +75,7 @@ def sweep(args: argparse.Namespace, rulebook: Rulebook, places: compose.Places, 
         changes.clear()
 
         def said() -> Iterator[tuple[str, list[Answer]]]:
-            window = read.Window(now - PERIOD_OF_SWEEPS, args.until)
+            window = read.Window(now - PERIOD, args.until)
             for node, told in read.by_node(connection, window, numbers=True):
                 answers = [each.answer for each in told]
                 last[node] = next((each for each in reversed(answers) if each.state == ANSWERED), answers[-1])

@@ -78,7 +78,7 @@ class FleetWays(Ways):
         left = self._left = threading.Event()
 
         def read() -> None:
-            value = source.read(paths, left)
+            value = source.read(node, paths, left)
             if not left.is_set():
                 self.post_message(NodeRead(node, value))
 

@@ -12,11 +12,11 @@ from probes.model import Reading
 from tui.facts import WORDS
 from tui.fleet.picture import Spread
 from tui.gpus import APART, Check, GpuFacts, checks, gpus_of, number_of, peers_of, range_words, value_words
-from tui.plot import HOUR, SCALE, columns, line, plot
+from tui.plot import DAY, HOUR, SCALE, columns, line, plot
 from tui.screens.base import TriageScreen
 from tui.screens.node import INCIDENTS, incident_row
 from tui.text import Line, Span, age, clean, heading, width_of
-from tui.trend import WEEK, Course, Lay, remembered, spark
+from tui.trend import PERIOD, WEEK, Course, Lay, remembered, spark
 from tui.widgets.banner import Banner
 from tui.widgets.lines import Lines
 from tui.widgets.rows import Row
@@ -30,7 +30,7 @@ HEIGHTS = ((45, 10), (30, 6), (0, 3))
 _NARROW = (
     Column("check", "READING", 15),
     Column("now", "NOW", 9, True),
-    Column("past", "7 DAYS", 13, True),
+    Column("past", "{days} DAYS", 13, True),
     Column("fleet", "FLEET 90%", 13, True),
     Column("peers", "PEERS", 11, True),
     Column("limit", "LIMIT", 8, True),
@@ -39,7 +39,7 @@ _NARROW = (
 CHECKS = (
     Column("check", "READING", 26),
     Column("now", "NOW", 18, True),
-    Column("past", "ITS 7 DAYS", 14, True),
+    Column("past", "ITS {days} DAYS", 14, True),
     Column("course", "HOW IT WENT", 28, False, 170),
     Column("peers", "PEERS", 14, True),
     Column("fleet", "FLEET, 90 %", 14, True),
@@ -63,6 +63,11 @@ class GpuScreen(TriageScreen):
         self.own: GpuFacts | None = None
         self._asked: tuple[str, float | None] = ("", None)
         self._past: dict[str, Course] = {}
+
+    @property
+    def _days(self) -> int:
+        """For so long the past is known: a node's own history tells of a week, a fleet's store of its sweeps."""
+        return round((WEEK if self.triage.is_live else PERIOD) / DAY)
 
     @property
     def crumb(self) -> str:  # type: ignore[override]
@@ -104,7 +109,11 @@ class GpuScreen(TriageScreen):
         roomy = self.size.width >= ROOMY
         without = {"past", "course"} if not self._past else set() if roomy else {"fleet"}
         without |= set() if fleet else {"fleet"}
-        columns = [each for each in (CHECKS if roomy else _NARROW) if each.name not in without]
+        columns = [
+            each._replace(title=each.title.format(days=self._days))
+            for each in (CHECKS if roomy else _NARROW)
+            if each.name not in without
+        ]
         table.put([self._row(check, own, columns, fleet) for check in found], columns)
         self.query_one("#headline").refresh()
         self.query_one("#course", Banner).renew()
@@ -129,7 +138,7 @@ class GpuScreen(TriageScreen):
     def _course(self, width: int, height: int) -> list[Line]:
         """How the reading under the cursor went: by the history where it is kept, else in the sweeps seen here."""
         own, name = self.own, self.query_one("#checks", Table).key
-        if own is None or name is None:
+        if own is None or name is None or width <= SCALE + 3:  # before it has its place it has no width
             return []
         reading = own.readings[name]
         if number_of(reading) is None and name not in self._past:
@@ -150,7 +159,8 @@ class GpuScreen(TriageScreen):
         cells = columns(went, start, end, width - SCALE - 3)
         lines = next(lines for least, lines in HEIGHTS if self.size.height >= least)
         drawn = plot(cells, lines, (start, end), lambda value: value_words(like(reading, value)), self.look)
-        note = f"{age(end - start + HOUR)} by the history; {_past(name, reading, self._past[name])[1]}"
+        by = "the history" if self.triage.is_live else "the fleet's store"
+        note = f"{age(end - start + HOUR)} by {by}; {_past(name, reading, self._past[name])[1]}"
         return [heading(title, note, width, self.look), *drawn]
 
     def _went(self, own: GpuFacts, name: str) -> Course | None:
@@ -158,14 +168,18 @@ class GpuScreen(TriageScreen):
         went = self._past.get(name)
         if went is None or went.counts:
             return went
-        last = went.lays[-1].at
-        since = [(at, v) for at, v in self.triage.trend.of(own.gpu.key, name) if v is not None and at > last]
+        last, reading = went.lays[-1].at, own.readings[name]
+        seen = self.triage.trend.of(own.gpu.key, name) if self.triage.is_live else [(reading.at, number_of(reading))]
+        since = [(at, v) for at, v in seen if v is not None and at > last]
         return went._replace(lays=(*went.lays, *(Lay(at, at, v, v, v) for at, v in since)))
 
     def _remember(self, own: GpuFacts) -> None:
-        """Have a thread ask the history for the past of this GPU, once for each sweep."""
+        """Have a thread ask the history for the past of this GPU, once for each sweep; what a store knew is there."""
         people, gpu = self.triage.people, own.gpu
         subject = gpu.uuid or (f"serial:{gpu.serial}" if gpu.serial else gpu.pci) or ""
+        if not self.triage.is_live:
+            past = {} if self.triage.snapshot is None else self.triage.snapshot.past
+            self._past = dict(past.get(subject, {}))
         asked = subject, None if self.triage.snapshot is None else self.triage.snapshot.at
         if people is None or not self.triage.is_live or asked == self._asked:
             return
@@ -208,14 +222,14 @@ class GpuScreen(TriageScreen):
     def _row(self, check: Check, own: GpuFacts, shown: Sequence[Column], fleet: Mapping[str, Spread]) -> Row:
         reading, went = own.readings[check.name], self._past.get(check.name)
         number = number_of(reading)
-        note = check.note or _beside_past(number, went)
+        note = check.note or _beside_past(number, went, self._days)
         style = "warning" if check.apart and check.known else ""
         drawn = ""
         if went is not None and any(column.name == "course" for column in shown):
             width = next(column.width for column in shown if column.name == "course")
             end = self.triage.now()
             still = went.counts and not any(lay.most for lay in went.lays)
-            drawn = "" if still else line(columns(went, end - WEEK, end, width), self.look)
+            drawn = "" if still else line(columns(went, end - self._days * DAY, end, width), self.look)
         cells: dict[str, Span] = {
             "check": ("strong" if check.apart else "", check.name.removeprefix("gpu.")),
             "now": (style if check.known else "unknown", check.now),
@@ -253,7 +267,7 @@ def like(reading: Reading, value: float) -> Reading:
 
 
 def _past(name: str, reading: Reading, went: Course | None) -> Span:
-    """How a reading went in seven days: by how much it grew if it counts, else between what it lay."""
+    """How a reading went: by how much it grew if it counts, else between what it lay."""
     if went is None:
         return "faint", "-"
     if went.counts:
@@ -262,20 +276,20 @@ def _past(name: str, reading: Reading, went: Course | None) -> Span:
     return "", range_words(*went.usual, reading)
 
 
-def _beside_past(mine: float | None, went: Course | None) -> str:
-    """Say whether a level lies outside of all that it was in seven days."""
+def _beside_past(mine: float | None, went: Course | None, days: int) -> str:
+    """Say whether a level lies outside of all that it was in so many days."""
     if mine is None or went is None or went.counts or len(went.lays) < LEAST:
         return ""
     low, high = went.usual
     if mine > high + APART * abs(high):
-        return "above its 7 days"
-    return "below its 7 days" if mine < low - APART * abs(low) else ""
+        return f"above its {days} days"
+    return f"below its {days} days" if mine < low - APART * abs(low) else ""
 
 
 def _fleet(name: str, reading: Reading, known: Mapping[str, Spread]) -> Span:
     """Between what the middle nine tenths of the fleet's GPUs of this model lie."""
     spread, mine = known.get(name), number_of(reading)
-    if spread is None:
+    if spread is None or isinstance(reading.value, bool):  # between yes and no lies nothing
         return "faint", "-"
     outside = mine is not None and not spread.low <= mine <= spread.high
     return "strong" if outside else "", range_words(spread.low, spread.high, reading)

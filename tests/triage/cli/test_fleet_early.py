@@ -8,8 +8,12 @@ from pathlib import Path
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from tests.generated_counters import captures, readings
+from tests.generated_counters import BEGIN, DAY, captures, readings
 from tests.triage.cli.conftest import Run
+from tests.triage.fleet.places import rulebook
+from triage.fleet.read import read_one
+from triage.fleet.store import write
+from triage.fleet.store.opened import Store
 from triage.schema import EARLY
 
 SICK = "GPU-00005"
@@ -34,6 +38,28 @@ def test_the_sick_board_is_named_with_its_node_and_counts(run: Run, folder: Path
     assert (6, 48) == (told["nodes"], told["gpus"])
 
 
+def test_a_store_tells_what_the_captures_of_its_sweeps_tell(run: Run, folder: Path, tmp_path: Path) -> None:
+    store = ("--store", str(tmp_path / "fleet.db"))
+    with Store(store[1]) as opened:
+        for sweep in range(4):
+            paths = sorted(folder.glob(f"*-{sweep}.tar.gz"))
+            answers = [read_one(str(path), rulebook(), now=float(NOW), tz_offset=0.0) for path in paths]
+            write.put(opened, write.Swept(f"sweep-{sweep}", BEGIN + sweep * DAY, "ssh", len(paths)), answers)
+    words = ("--now", NOW, "--format", "json")
+    told = json.loads(run("fleet", "early", *store, *words).stdout)
+
+    assert json.loads(run("fleet", "early", str(folder), *words).stdout) == told
+    assert 3 == run("fleet", "early", *store, *words, "--since", "2d").returncode
+
+
+def test_either_captures_or_a_store(run: Run, folder: Path, tmp_path: Path) -> None:
+    both = run("fleet", "early", str(folder), "--store", str(tmp_path / "fleet.db"))
+    none = run("fleet", "early")
+
+    assert [2, 2] == [both.returncode, none.returncode]
+    assert "--store URL" in none.stderr
+
+
 def test_text_says_that_a_sign_is_no_verdict(run: Run, folder: Path) -> None:
     done = run("fleet", "early", str(folder), "--now", NOW, "--fail-on", "warning")
 
@@ -56,7 +82,7 @@ def test_where_nothing_could_be_compared_nobody_is_called_well(run: Run, tmp_pat
     (tmp_path / "gpu1.log").write_text("[    1.000000] usb 1-1: new high-speed USB device number 2 using xhci_hcd\n")
     done = run("fleet", "early", str(tmp_path))
 
-    assert "0 comparisons" in done.stdout
+    assert "0 GPUs of 1 nodes; 0 comparisons" in done.stdout
     assert "nothing could be compared" in done.stdout
     assert "none that chance" not in done.stdout
 

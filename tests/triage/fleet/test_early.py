@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tests.generated_counters import BEGIN, DAY, readings
-from triage.fleet.early import MODEL, Early, Observation, load, look
+from triage.fleet.early import load, look
+from triage.fleet.early_values import MODEL, Early, Observation
 
 ECC = "gpu.ecc.corrected.aggregate"
 
@@ -89,6 +90,52 @@ def test_error_rates_that_are_as_good_as_none_differ_by_nothing() -> None:
 
     assert [] == named(look(fleet({2: 1e-15}, {2: 1e-15}, name=name), load()))
     assert [("link-errors", "GPU-2")] == named(look(fleet({2: 1e-9}, {2: 1e-9}, name=name), load()))
+
+
+def days(*counts: float, gpu: int = 3, rises: float = 1.0) -> list[Observation]:
+    """Forty GPUs that count one error in two days, or `rises` times that from the middle on, and one with these."""
+    told: list[dict[int, float]] = []
+    totals = dict.fromkeys(range(40), 0.0)
+    for day, count in enumerate(counts):
+        for n in totals:
+            usual = (day + n) % 2 * (rises if day >= len(counts) / 2 else 1.0)
+            totals[n] += count if n == gpu else usual
+        told.append(dict(totals))
+    return fleet(*told)
+
+
+def test_what_lasts_is_a_sign_and_one_bad_day_is_none() -> None:
+    quiet = [0.0, 1.0] * 6
+
+    assert [("corrected-errors", "GPU-3")] == named(look(days(*quiet, *[150.0] * 6), load()))
+    assert [] == named(look(days(*quiet, 0, 1, 150.0, 0, 1, 0), load()))
+
+
+def test_a_sign_says_since_when_its_counter_grows() -> None:
+    (seen,) = look(days(*[0.0, 1.0] * 8, *[500.0] * 3), load()).seen
+
+    assert "in 3.0 days" in seen.says
+    assert "its own past" in seen.says
+
+
+def test_what_all_count_more_from_one_day_on_is_no_sign_of_any() -> None:
+    """A new driver that counts otherwise."""
+    usual = [float((day + 3) % 2) for day in range(10)]
+
+    assert [] == named(look(days(*usual, *(50 * each for each in usual), rises=50.0), load()))
+
+
+def test_a_board_that_was_cured_stands_out_when_time_runs_backwards() -> None:
+    found = look(days(*[150.0] * 6, *[0.0, 1.0] * 6), load())
+
+    assert ("past", 1) not in [(seen.against, found.backwards) for seen in found.seen]
+    assert found.backwards == 1
+
+
+def test_readings_may_come_in_any_order() -> None:
+    told = days(*[0.0, 1.0] * 6, *[150.0] * 6)
+
+    assert look(told, load()) == look(told[::-1], load())
 
 
 def test_in_a_generated_fleet_only_sick_boards_are_named_and_in_a_quiet_one_none() -> None:

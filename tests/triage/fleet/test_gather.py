@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tests.triage.fleet.places import DAY, incident
-from triage.fleet.gather import epoch, gather
-from triage.fleet.model import ANSWERED, TIMED_OUT, Answer, Json, Part
+from triage.fleet.gather import epoch, gather, silent_of, unheard
+from triage.fleet.model import ANSWERED, FAILED, TIMED_OUT, Answer, Json, Part
 from triage.report import iso
 
 
@@ -72,3 +72,20 @@ def test_a_time_of_a_report_is_read_back() -> None:
     """And what is none is none."""
     assert 1795696988.581 == epoch(iso(1795696988.581))
     assert [None, None, None] == [epoch(None), epoch("yesterday"), epoch(7)]
+
+
+def test_a_node_that_was_silent_once_was_heard_and_one_that_is_silent_now_is_named() -> None:
+    def silent(node: str, at: float | None) -> Answer:
+        return Answer(node, TIMED_OUT, "no answer", at=at)
+
+    answers = [
+        *(Answer(node, ANSWERED, at=1.0) for node in ("a", "b")),
+        silent("c", 1.0), silent("b", 2.0), silent("c", 2.0),
+        silent("a", 0.5), Answer("messages", FAILED, "empty"), Answer("messages", FAILED, "empty"),
+    ]  # fmt: skip
+    unread, fallen = silent_of(answers)
+
+    assert [("c", 2.0), ("messages", None), ("messages", None)] == [(each.node, each.at) for each in unread]
+    assert ["b"] == fallen
+    assert "1 node did not answer when asked last (b)" in unheard(fallen)[0]
+    assert [] == unheard([])

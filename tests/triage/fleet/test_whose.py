@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from triage.fleet.whose import host_of, logs_of_several
+from triage.fleet.sweep import Folder
+from triage.fleet.whose import captures_of_several, host_of, logs_of_several
 
 XID = "NVRM: Xid (PCI:0000:4e:00): 79, pid=811, GPU has fallen off the bus."
 
@@ -59,3 +60,11 @@ def test_the_host_is_named_without_its_domain(tmp_path: Path) -> None:
     path.write_text("nonsense\n" + syslog("gpu7.rack2.example.org"))
 
     assert "gpu7" == host_of(str(path))
+
+
+def test_what_a_sweep_left_is_of_a_fleet_even_if_nobody_answered(tmp_path: Path) -> None:
+    """Who was silent is what it tells; its list of nodes is no kernel log in which nothing is wrong."""
+    assert not captures_of_several([str(tmp_path)])
+    Folder(tmp_path / "sweep", ["g1"], {"via": "ssh"})
+
+    assert captures_of_several([str(tmp_path / "sweep")])

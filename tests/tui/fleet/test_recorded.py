@@ -49,7 +49,7 @@ def test_it_shows_the_incidents_patterns_and_silent_nodes_and_says_that_others_a
 
 
 def test_there_is_no_capture_behind_it(report: Path, tmp_path: Path) -> None:
-    told = opened(report, tmp_path).read([], threading.Event())
+    told = opened(report, tmp_path).read("g1", [], threading.Event())
 
     assert isinstance(told, Failed)
     assert "open the captures it was made from" in told.reason

@@ -157,7 +157,7 @@ def test_a_node_is_shown_with_the_fleets_verdict_and_its_own_readings(captures: 
     seen = first(source)
     detail = seen.detail("gpu-0020")
     assert detail is not None
-    read = source.read(detail["paths"], threading.Event())
+    read = source.read(detail["report"]["node"], detail["paths"], threading.Event())
     assert isinstance(read, Snapshot)
 
     value, known = node_snapshot(detail, read)
@@ -175,7 +175,7 @@ def test_the_log_within_a_capture_can_be_opened_at_the_evidence(captures: Path, 
     detail = seen.detail("gpu-0003")
     assert detail is not None
 
-    read = source.read(detail["paths"], threading.Event())
+    read = source.read(detail["report"]["node"], detail["paths"], threading.Event())
 
     assert isinstance(read, Snapshot)
     (log,) = read.logs

@@ -11,6 +11,9 @@ from sqlalchemy import Connection, and_, select
 from triage import __version__
 from triage.fleet import changes as changed
 from triage.fleet.condense import condense_for
+from triage.fleet.early import judge, observations
+from triage.fleet.early_past import pasts
+from triage.fleet.early_values import Early, Signs
 from triage.fleet.gather import Places, gather_nodes
 from triage.fleet.hypotheses import Hypotheses
 from triage.fleet.model import ANSWERED, Answer, Json
@@ -62,7 +65,7 @@ def report(
         def said() -> Iterator[tuple[str, list[Answer]]]:
             for name, told in read.by_node(connection, window, only=only):
                 answers = [each.answer for each in told]
-                latest.append(_bare(next((a for a in reversed(answers) if a.state == ANSWERED), answers[-1])))
+                latest.extend(_latest(told))
                 yield name, answers
 
         return gather_nodes(said(), places, condense_for(hypotheses))
@@ -79,6 +82,43 @@ def report(
     finally:
         if collecting:
             gc.enable()
+
+
+def early(
+    store: Store, window: Window, signs: Signs, *, only: Sequence[str] | None = None
+) -> tuple[Early, list[Answer]]:
+    """Return the early signs in all sweeps of a window, and the last answer of each node without what it told.
+
+    Raises:
+        Unusable: if the store cannot be read, or holds nothing of that time.
+    """
+    latest: list[Answer] = []
+
+    def work(connection: Connection) -> Any:
+        latest.clear()
+
+        def said() -> Iterator[Answer]:
+            for _, told in read.by_node(connection, window, only=only, numbers=True):
+                answers = [each.answer for each in told]
+                latest.extend(_latest(told))
+                yield from answers
+
+        return pasts(observations(said()), signs.all)
+
+    by_gpu, nodes = asked(store, work)
+    if not latest:
+        raise Unusable(f"{store.shown}: {NOTHING}")
+    return judge(by_gpu, nodes, signs), latest
+
+
+def _latest(told: Sequence[Told]) -> Iterator[Answer]:
+    """Yield the last answer of a node, and after it that it was silent since, if it was."""
+    answers = [each.answer for each in told]
+    said = next((answer for answer in reversed(answers) if answer.state == ANSWERED), None)
+    if said is not None:
+        yield _bare(said)
+    if answers[-1].state != ANSWERED:
+        yield _bare(answers[-1]._replace(at=told[-1].began_at))
 
 
 def _bare(answer: Answer) -> Answer:

@@ -36,6 +36,7 @@ _FOR_GOOD = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|does not exist|permission denied"
     r"|not support SSL|certificate|could not translate host name|invalid (connection|URI|port|sslmode)|root\.crt"
 )
+PASSWORD = "put it into ~/.pgpass, or the whole URL with it into GPU_TRIAGE_STORE"
 _PROGRESS = "gpu-triage-progress"
 
 _making = threading.Lock()
@@ -198,7 +199,8 @@ class Store:
         line = next((line.strip() for line in said.splitlines() if line.strip()), type(error).__name__)
         if self.url.password:
             line = line.replace(str(self.url.password), "***")
-        return hidden(line)[:300]
+        remedy = f"; {PASSWORD}" if "no password supplied" in line else ""
+        return hidden(line)[:300] + remedy
 
 
 def _make_file(path: str) -> None:

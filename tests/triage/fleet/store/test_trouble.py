@@ -280,8 +280,9 @@ def test_a_server_that_is_not_there_is_tried_until_the_deadline(server: Postgres
 
 
 def test_what_will_not_pass_is_said_at_once(server: PostgresServer) -> None:
-    """A wrong password and a database that is not there; neither shows the password."""
+    """A wrong password, none, and a database that is not there; none shows the password, and what is to do is said."""
     for wrong, why in (
+        (server.url, "no password supplied; put it into ~/.pgpass"),
         (server.secret.replace(PASSWORD, "other-word"), "authentication failed"),
         (server.secret + "-not", "does not exist"),
     ):
