@@ -28,7 +28,7 @@ from benchmarks.bench_fleet import judge
 from tests.generated_fleet import GPUS, Made, fleet
 from tests.triage.fleet.places import DAY
 from triage.fleet.gather import epoch
-from triage.fleet.model import Answer, Json, Part
+from triage.fleet.model import TIMED_OUT, Answer, Json, Part
 
 DAYS = 30
 SECONDS, MEMORY = 10.0, 1024.0
@@ -53,7 +53,10 @@ def sweeps(made: Made, count: int) -> Iterator[tuple[float, list[Answer]]]:
         at = n * step
         told = []
         for said in of_node.values():
-            answer = next(each for each in said if each.at is not None and at <= each.at)
+            answer = next((each for each in said if each.at is not None and at <= each.at), None)
+            if answer is None:  # it vanished
+                told.append(Answer(said[0].node, TIMED_OUT, "no answer within 30 seconds"))
+                continue
             opened = tuple(each for each in answer.incidents if (epoch(each["opened_at"]) or 0.0) < at)
             gpus = tuple(part._replace(numbers=numbers(part, rnd)) for part in answer.gpus)
             told.append(answer._replace(at=at, heard=(at - step, at), incidents=opened, gpus=gpus))
