@@ -94,7 +94,7 @@ def test_a_sweep_that_hangs_is_ended_and_the_next_one_is_tried(
 
     reasons = [next(told), next(told)]
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert all(isinstance(each, Failed) and "no answer within 0.3 s" in each.reason for each in reasons)
 
 
