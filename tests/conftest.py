@@ -8,8 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fake_nvml import Scenario, build
+
+CI = os.environ.get("CI") == "true"
+# A machine that is busy is slow.  Other examples are tried each time by developers and by `make fuzz`, and not where a
+# change is judged, which is to have the same verdict each time.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=CI)
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,5 +57,5 @@ def promtool() -> str:
     found = shutil.which("promtool")
     if found is None:
         why = "promtool is missing; install the Debian package prometheus"
-        pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
+        pytest.fail(why) if CI else pytest.skip(why)
     return str(found)

@@ -10,8 +10,8 @@ import pytest
 from probes import node, nvml
 from probes.model import NODE, Entity, Missing, Reading, Value
 from tests.fake_nvml import Scenario
+from tests.patience import promptly
 from tests.probes.test_host import GPU, bind, pci, write
-from tests.promptly import promptly
 
 MakeScenario = Callable[[int], Scenario]
 XID_79 = "NVRM: Xid (PCI:0000:11:00): 79, pid=1, name=x, GPU has fallen off the bus."

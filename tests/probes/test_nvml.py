@@ -22,7 +22,7 @@ from probes import bounded, nvml, stuck
 from probes.model import NODE, Entity, Missing, Reading, Source, Value
 from probes.nvml_owed import BRIEF_OWED, OWED
 from tests.fake_nvml import Scenario, build
-from tests.promptly import promptly
+from tests.patience import promptly
 
 T = TypeVar("T")
 MakeScenario = Callable[[int], Scenario]

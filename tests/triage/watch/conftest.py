@@ -22,12 +22,11 @@ import pytest
 
 from tests import kernel_ring
 from tests.fake_nvml import Scenario
+from tests.patience import WITHIN, until
 from triage.schema import REPORT, WATCH
 
 KMSG = "/dev/kmsg"
 ROOT = Path(__file__).parents[3]
-WITHIN = 120.0
-"""Seconds after which what is waited for is taken never to come; only a test that fails waits so long."""
 Json = dict[str, Any]
 LINE = jsonschema.Draft202012Validator(json.loads(WATCH.read_text()))
 _REPORT = json.loads(REPORT.read_text())
@@ -145,14 +144,6 @@ class Watching:
             if line.endswith(b"\n"):
                 self.raw.append(line)
                 self.lines.append((time.time(), json.loads(line)))
-
-
-def until(true: Callable[[], object], seconds: float = WITHIN) -> None:
-    """Wait for something."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it never came to be so"
-        time.sleep(0.02)
 
 
 def is_open(line: Json, pci: str) -> bool:

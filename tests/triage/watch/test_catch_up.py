@@ -9,8 +9,9 @@ from pathlib import Path
 
 from probes.follow import Follower, of_boot
 from probes.model import LogRecord
+from tests.patience import WITHIN
 from tests.triage.watch import journal
-from tests.triage.watch.conftest import WITHIN, Packets, Start, check_lines
+from tests.triage.watch.conftest import Packets, Start, check_lines
 from triage.history.store import open_store
 from triage.watch.before import earlier
 from triage.watch.telling import Cursor

@@ -14,13 +14,15 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from tests.fake_nvml import Scenario
-from tests.triage.watch.conftest import WITHIN, Packets, Start, Watching, check_lines, until
+from tests.patience import WITHIN, until
+from tests.triage.watch.conftest import Packets, Start, Watching, check_lines
 from triage.rulebook.folders import RULES
 from triage.watch.clocks import Clocks
 from triage.watch.notify import Notify
@@ -75,7 +77,7 @@ def test_a_reader_that_is_slow_holds_nothing_up_and_misses_nothing(start: Start,
     watch.ready()
     for number in range(8):
         packets.write(OFF_BUS.format(pci=f"0000:{0x10 + number:02x}:00"))
-        until(lambda wanted=number + 1: _known(packets.path.parent / "state") == wanted)
+        until(partial(_known, packets.path.parent / "state", number + 1))
     watch.read()
     for number in range(8):
         watch.opened(f"0000:{0x10 + number:02x}:00")
@@ -86,11 +88,12 @@ def test_a_reader_that_is_slow_holds_nothing_up_and_misses_nothing(start: Start,
     check_lines(watch)
 
 
-def _known(state: Path) -> int:
+def _known(state: Path, wanted: int) -> bool:
     from triage.history.store import open_store
 
     with open_store(state, now=time.time(), patience=30.0) as store:
-        return int(store.db.execute("SELECT count(*) FROM incident WHERE rule = 'gpu-off-bus'").fetchone()[0])
+        (known,) = store.db.execute("SELECT count(*) FROM incident WHERE rule = 'gpu-off-bus'").fetchone()
+        return bool(known == wanted)
 
 
 def test_a_reader_that_goes_away_ends_it_and_what_it_did_not_read_is_told_the_next_one(
@@ -249,12 +252,16 @@ def test_nothing_piles_up(start: Start, nodes: Scenario, packets: Packets) -> No
         watch.process.send_signal(signal.SIGHUP)
         packets.write(OFF_BUS.format(pci=f"0000:{0x10 + turn:02x}:00"))
         watch.reads()
-        until(lambda wanted=turn + 1: len(watch.notices("rules-loaded")) == wanted)
+        until(partial(_told, watch, "rules-loaded", turn + 1))
         nodes.clear("gpu.2.do.*")
         watch.reads()
 
     until(lambda: all(now <= then for now, then in zip(held(watch), before, strict=True)))
     assert 0 == watch.stop()
+
+
+def _told(watch: Watching, what: str, times: int) -> bool:
+    return len(watch.notices(what)) == times
 
 
 def held(watch: Watching) -> tuple[int, int, int]:

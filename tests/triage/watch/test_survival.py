@@ -20,7 +20,8 @@ import pytest
 
 from tests import confined, kernel_ring
 from tests.fake_nvml import Scenario
-from tests.triage.watch.conftest import Packets, Start, Watching, check_lines, inject, until
+from tests.patience import until
+from tests.triage.watch.conftest import Packets, Start, Watching, check_lines, inject
 from triage.watch.telling import UNNUMBERED, cursor
 
 OFF_BUS = "NVRM: Xid (PCI:{pci}): 79, pid=811, name=python, GPU has fallen off the bus."

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.fake_nvml import Scenario
-from tests.triage.watch.conftest import WITHIN, Packets, Start, check_lines, inject, is_open, until
+from tests.patience import WITHIN, until
+from tests.triage.watch.conftest import Packets, Start, check_lines, inject, is_open
 
 OFF_BUS = "NVRM: Xid (PCI:{pci}): 79, pid=811, name=python, GPU has fallen off the bus."
 

@@ -119,20 +119,25 @@ def test_a_row_that_another_holds_is_waited_for_only_so_long(server: PostgresSer
             write.put(store, swept(2), [answer(day=2)])
         assert time.monotonic() - began < 30
         other.rollback()
+    with Store(address, 60.0) as store:
         write.put(store, swept(2), [answer(day=2)])
         assert 2 == rows(store)["result"]
 
 
 def test_a_file_that_another_holds_is_waited_for_only_so_long(tmp_path: Path) -> None:
     """And written once it is free."""
-    with Store(str(tmp_path / "fleet.db"), 1.0) as store:
+    with Store(str(tmp_path / "fleet.db"), 60.0) as store:
         write.put(store, swept(1), [answer()])
-        with contextlib.closing(sqlite3.connect(tmp_path / "fleet.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(Unreachable, match="locked"):
-                write.put(store, swept(2), [answer(day=2)])
-            assert 1 == rows(store)["result"]
-            other.execute("ROLLBACK")
+    with (
+        Store(str(tmp_path / "fleet.db"), 1.0) as store,
+        contextlib.closing(sqlite3.connect(tmp_path / "fleet.db", isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unreachable, match="locked"):
+            write.put(store, swept(2), [answer(day=2)])
+        assert 1 == rows(store)["result"]
+        other.execute("ROLLBACK")
+    with Store(str(tmp_path / "fleet.db"), 60.0) as store:
         write.put(store, swept(2), [answer(day=2)])
         assert 2 == rows(store)["result"]
 
