@@ -1,4 +1,4 @@
-"""A watch goes on whatever happens to what it reads: ring, journal, driver, GPU, clocks, and without any thread."""
+"""A watch goes on whatever happens to what it reads: ring, journal, disk, driver, GPU, clocks; and without a thread."""
 
 from __future__ import annotations
 
@@ -157,6 +157,27 @@ def test_a_journal_is_followed_over_restarts_rotation_and_the_end_of_who_reads_i
     check_lines(watch)
 
 
+# the disk -----------------------------------------------------------------------------------------------------------
+
+
+def test_on_a_disk_that_is_slow_each_line_is_told_once_and_kept(start: Start, packets: Packets, tmp_path: Path) -> None:
+    """Whatever it is asked to keep takes twenty times as long as it usually does."""
+    words = ("--kmsg", str(packets.path), "--no-events")
+    watch = start(*words, **confined.slow_disk(tmp_path, 80)).ready()
+    places = [f"0000:{bus:02x}:00" for bus in range(0x10, 0x18)]
+    for pci in places:
+        packets.write(OFF_BUS.format(pci=pci))
+    assert 0 == watch.stop()
+    again = start(*words).ready()
+    assert 0 == again.stop()
+
+    assert [1] * len(places) == [len(watch.opens(pci)) for pci in places]
+    assert [] == [line for _, line in again.lines if line["kind"] == "incident"]
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "history.db")) as db:
+        assert (len(places),) == db.execute("SELECT count(*) FROM incident WHERE state = 'open'").fetchone()
+    check_lines(watch)
+
+
 # the driver ---------------------------------------------------------------------------------------------------------
 
 
@@ -202,7 +223,7 @@ def test_a_driver_that_is_loaded_anew_is_told_and_read_again(start: Start, nodes
 def test_a_gpu_that_is_lost_and_found_again_is_one_incident(start: Start, nodes: Scenario, packets: Packets) -> None:
     """It is not over because it answers for a moment; the others are read all the while."""
     watch = start("--every", "1", "--often", "1", "--no-events", "--kmsg", str(packets.path)).ready()
-    watch.reads()  # so that it knows who the GPU is
+    until(lambda: watch.asked("nvmlInit") > 1)  # so that a reading was taken in, and it knows who the GPU is
     for _ in range(2):
         nodes.gpu(2).lost()
         packets.write(OFF_BUS.format(pci="0000:12:00"))
