@@ -17,6 +17,7 @@ import pytest
 
 from probes.model import Entity, LogRecord, Missing, Reading
 from probes.moment import moment
+from tests.patience import until
 from tests.triage.history import sweeps
 from tests.tui import samples
 from triage.cli.exits import Refused
@@ -134,12 +135,8 @@ def test_a_sweep_ends_with_the_screens_however_they_went(tmp_path: Path) -> None
     )
     held = os.open(tmp_path / "pipe", os.O_RDWR)
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "pipe")], cwd=ROOT, timeout=30, check=False)
-    until = time.monotonic() + 10
-    while time.monotonic() < until and _running(str(tmp_path / "pipe")):
-        time.sleep(0.1)
+    until(lambda: not _running(str(tmp_path / "pipe")))
     os.close(held)
-
-    assert not _running(str(tmp_path / "pipe"))
 
 
 def _running(word: str) -> bool:
