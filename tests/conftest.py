@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.fake_nvml import Scenario, build
+from triage.rulebook import cache as rulebook_cache
 
 CI = os.environ.get("CI") == "true"
 # A machine that is busy is slow.  Other examples are tried each time by developers and by `make fuzz`, and not where a
@@ -39,6 +40,16 @@ def fake_nvml(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("cc") is None:
         pytest.skip("the fake NVML needs a C compiler (cc)")
     return build(tmp_path_factory.mktemp("fake-nvml"))
+
+
+@pytest.fixture(scope="session")
+def warm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache in which the shipped rules are kept, to be copied by who needs one of his own: to read them is slow."""
+    folder = tmp_path_factory.mktemp("warm-cache")
+    with pytest.MonkeyPatch.context() as monkey:
+        monkey.setenv("XDG_CACHE_HOME", str(folder))
+        rulebook_cache.load()
+    return folder
 
 
 @pytest.fixture

@@ -39,8 +39,9 @@ def node(scenario: Callable[[int], Scenario]) -> Scenario:
 
 
 @pytest.fixture
-def run(fake_nvml: Path, node: Scenario, tmp_path: Path) -> Run:
+def run(fake_nvml: Path, node: Scenario, tmp_path: Path, warm_cache: Path) -> Run:
     """Run `gpu-triage WORDS` behind these prefixes; whatever happens it may not call it a mistake of ours."""
+    shutil.copytree(warm_cache, tmp_path / "cache")
     environ = {
         **os.environ,
         **node.env(fake_nvml),
