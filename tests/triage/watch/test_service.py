@@ -121,13 +121,14 @@ def test_systemd_hears_that_it_is_ready_alive_and_how_the_node_stands(
     said: list[str] = []
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))
-        manager.settimeout(60)
+        manager.settimeout(WITHIN)
 
         def hear(holds: Callable[[], bool]) -> None:
             while not holds():
                 said.append(manager.recv(4096).decode())
 
         watch = start("--kmsg", str(packets.path), NOTIFY_SOCKET=str(path), WATCHDOG_USEC="2000000")
+        hear(lambda: "READY=1" in said)
         hear(lambda: said.count("WATCHDOG=1") >= 3)
         packets.write(OFF_BUS.format(pci="0000:10:00"))
         hear(lambda: "1 open incident" in said[-1])
@@ -139,7 +140,7 @@ def test_systemd_hears_that_it_is_ready_alive_and_how_the_node_stands(
 
     assert 2 == said.count("READY=1")
     assert any(text.startswith("STATUS=") and "0 open incidents" in text for text in said)
-    assert 0 == watch.stop()
+    assert 0 == watch.process.wait(WITHIN)
 
 
 def test_the_watchdog_is_fed_at_half_its_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
