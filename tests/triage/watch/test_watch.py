@@ -43,10 +43,12 @@ def test_a_line_written_to_the_kernel_log_becomes_an_open_incident(start: Start)
 @pytest.mark.usefixtures("kernel_log")
 def test_what_happens_while_it_is_down_is_told_and_what_was_told_is_not_told_again(start: Start) -> None:
     """It is killed without a chance to tidy up."""
-    before, meanwhile = address(), address()
+    before, after, meanwhile = address(), address(), address()
     first = start().ready()
     inject(OFF_BUS.format(pci=before))
     told = first.opened(before)
+    inject(OFF_BUS.format(pci=after))
+    first.opened(after)  # by when it is noted that the one before was told
     first.stop(signal.SIGKILL)
     inject(OFF_BUS.format(pci=meanwhile))
 
