@@ -8,8 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fake_nvml import Scenario, build
+from triage.rulebook import cache as rulebook_cache
+
+CI = os.environ.get("CI") == "true"
+# A machine that is busy is slow.  Other examples are tried each time by developers and by `make fuzz`, and not where a
+# change is judged, which is to have the same verdict each time.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=CI)
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,6 +42,16 @@ def fake_nvml(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("fake-nvml"))
 
 
+@pytest.fixture(scope="session")
+def warm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache in which the shipped rules are kept, to be copied by who needs one of his own: to read them is slow."""
+    folder = tmp_path_factory.mktemp("warm-cache")
+    with pytest.MonkeyPatch.context() as monkey:
+        monkey.setenv("XDG_CACHE_HOME", str(folder))
+        rulebook_cache.load()
+    return folder
+
+
 @pytest.fixture
 def scenario(tmp_path: Path) -> Callable[[int], Scenario]:
     """Makes a scenario of so many healthy GPUs for the fake NVML."""
@@ -50,5 +68,5 @@ def promtool() -> str:
     found = shutil.which("promtool")
     if found is None:
         why = "promtool is missing; install the Debian package prometheus"
-        pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
+        pytest.fail(why) if CI else pytest.skip(why)
     return str(found)

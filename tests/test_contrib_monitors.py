@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ import yaml
 
 from tests import kernel_ring
 from tests.fake_nvml import Scenario
+from tests.patience import WITHIN, until
 from triage.render import prometheus
 from triage.watch import log
 
@@ -162,14 +162,14 @@ def node_exporter(tmp_path: Path) -> Iterator[tuple[Path, int]]:
 
 
 def scraped(port: int) -> str:
-    until = time.monotonic() + 20
-    while True:
+    def answered() -> str:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=WITHIN) as answer:
                 return str(answer.read().decode())
         except OSError:
-            assert time.monotonic() < until
-            time.sleep(0.1)
+            return ""
+
+    return until(answered)
 
 
 def test_the_node_exporter_reads_the_textfile(node_exporter: tuple[Path, int], program: tuple[Path, Scenario]) -> None:

@@ -5,25 +5,26 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import kernel_ring, slurm_cluster
 from tests.fake_nvml import Scenario
+from tests.patience import until
 from tests.slurm_cluster import SlurmCluster
 
 ROOT = Path(__file__).parent.parent
-WITHIN = 60.0
 
 
 class Site:
     """Two nodes whose GPUs are the fake driver's; each node is well until a test says otherwise."""
 
-    def __init__(self, slurm: SlurmCluster, scenarios: dict[str, Scenario], unheard: Path) -> None:
-        self.slurm, self.scenarios, self.unheard = slurm, scenarios, unheard
+    def __init__(self, slurm: SlurmCluster, scenarios: dict[str, Scenario], folder: Path) -> None:
+        self.slurm, self.scenarios = slurm, scenarios
+        self.unheard = folder / "no-health-check"
+        self._ended = folder / "ended"
 
     def reason(self, node: str) -> str:
         """Why a node is out; empty if it is not."""
@@ -32,11 +33,15 @@ class Site:
         )
         return reason if state.startswith("drain") else ""
 
-    def until(self, holds: Callable[[], object]) -> None:
-        end = time.monotonic() + WITHIN
-        while not holds():
-            assert time.monotonic() < end, self.slurm.run("scontrol", "show", "node")
-            time.sleep(0.3)
+    def ended(self, script: str, node: str) -> int:
+        """How often a script has ended on a node, whatever it found."""
+        ended = self._ended.read_text().splitlines() if self._ended.exists() else []
+        return ended.count(f"{script} {node}")
+
+    def checked(self, node: str) -> None:
+        """Wait until a health check that begins from now on has ended; they come one after another."""
+        before = self.ended("health-check", node)
+        until(lambda: self.ended("health-check", node) >= before + 2)
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +66,15 @@ def site(tmp_path_factory: pytest.TempPathFactory, fake_nvml: Path) -> Iterator[
     for name in ("health-check", "prolog", "epilog"):
         script = (ROOT / "contrib" / "slurm" / name).read_text().replace("/usr/bin/gpu-triage", str(program))
         path = folder / name
-        path.write_text(script.replace("\n", f"\nexport SLURM_CONF={folder}/s/slurm.conf\n", 1))
+        note = f"trap 'echo {name} $SLURMD_NODENAME >> {folder}/ended' EXIT"
+        path.write_text(script.replace("\n", f"\nexport SLURM_CONF={folder}/s/slurm.conf\n{note}\n", 1))
         path.chmod(0o755)
     more = [
         f"HealthCheckProgram={folder}/health-check", "HealthCheckInterval=3", "HealthCheckNodeState=ANY",
         f"Prolog={folder}/prolog", f"Epilog={folder}/epilog",
     ]  # fmt: skip
     with SlurmCluster(folder / "s", 2, more) as slurm:
-        yield Site(slurm, scenarios, folder / "no-health-check")
+        yield Site(slurm, scenarios, folder)
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +92,7 @@ def all_well(site: Site) -> Iterator[None]:
 def test_a_health_check_takes_out_the_node_that_lost_a_gpu_and_not_the_other(site: Site) -> None:
     site.scenarios["g1"].gpu(1).lost()
 
-    site.until(lambda: site.reason("g1"))
+    until(lambda: site.reason("g1"))
 
     assert site.reason("g1").startswith("gpu-triage: ")
     assert "" == site.reason("g2")
@@ -95,7 +101,7 @@ def test_a_health_check_takes_out_the_node_that_lost_a_gpu_and_not_the_other(sit
 def test_who_took_a_node_out_before_keeps_his_reason(site: Site) -> None:
     site.slurm.run("scontrol", "update", "NodeName=g2", "State=DRAIN", "Reason=new fans")
     site.scenarios["g2"].gpu(1).lost()
-    time.sleep(7.0)
+    site.checked("g2")
 
     assert "new fans" == site.reason("g2")
 
@@ -108,7 +114,7 @@ def test_the_job_during_which_a_gpu_was_lost_is_named(site: Site, tmp_path: Path
     job.write_text(f"#!/bin/sh\nprintf 'gpus = 2\\ngpu.1.do.* = GPU_IS_LOST\\n' > {scenario}\n")
     number = site.slurm.run("sbatch", "--parsable", "-w", "g1", "-o", "/dev/null", "-D", "/", str(job)).strip()
 
-    site.until(lambda: site.reason("g1"))
+    until(lambda: site.reason("g1"))
 
     assert site.reason("g1").startswith("gpu-triage: ")
     assert site.reason("g1").endswith(f"; seen during job {number}")
@@ -116,7 +122,8 @@ def test_the_job_during_which_a_gpu_was_lost_is_named(site: Site, tmp_path: Path
 
 
 def test_a_job_on_a_node_that_is_well_takes_nobody_out(site: Site) -> None:
+    before = site.ended("epilog", "g2")
     site.slurm.run("srun", "-w", "g2", "-D", "/", "true")
-    time.sleep(4.0)
+    until(lambda: site.ended("epilog", "g2") > before)
 
     assert "" == site.reason("g2")

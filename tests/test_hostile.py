@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -26,7 +27,8 @@ Run = Callable[..., Done]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, warm_cache: Path) -> Run:
+    shutil.copytree(warm_cache, tmp_path / "cache")
     environ = {**os.environ, "GPU_TRIAGE_STATE_DIR": str(tmp_path / "state"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
     def call(*words: str, within: tuple[str, ...] | list[str] = (), seconds: int = 60) -> Done:
@@ -214,6 +216,7 @@ def test_a_link_in_the_place_of_a_lock_or_a_cache_is_not_followed(run: Run, tmp_
     victim.write_text("precious")
     (tmp_path / "state").mkdir(mode=0o700)
     (tmp_path / "state" / "check.lock").symlink_to(victim)
+    shutil.rmtree(tmp_path / "cache")
     (tmp_path / "cache").symlink_to(tmp_path / "nowhere")
     done = run("check", "--quiet", "--format", "json")
 

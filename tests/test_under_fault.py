@@ -6,10 +6,12 @@ calls, and the real program runs in it with a fake driver.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -37,8 +39,9 @@ def node(scenario: Callable[[int], Scenario]) -> Scenario:
 
 
 @pytest.fixture
-def run(fake_nvml: Path, node: Scenario, tmp_path: Path) -> Run:
+def run(fake_nvml: Path, node: Scenario, tmp_path: Path, warm_cache: Path) -> Run:
     """Run `gpu-triage WORDS` behind these prefixes; whatever happens it may not call it a mistake of ours."""
+    shutil.copytree(warm_cache, tmp_path / "cache")
     environ = {
         **os.environ,
         **node.env(fake_nvml),
@@ -134,6 +137,26 @@ def test_a_full_disk_costs_what_is_written_and_is_said_and_nothing_half_written_
     assert 4 == archive.returncode
     assert f"cannot write {full}/x.tar.gz: No space left on device\nfill\nx.prom\nold\n" in archive.stderr
     assert [] == report(cached)["notices"]
+
+
+def test_on_a_disk_that_is_slow_a_check_says_what_it_says_else_and_keeps_it(run: Run, tmp_path: Path) -> None:
+    slow = confined.slow_disk(tmp_path, 100)
+    told = [run("check", "--format", "json", "--deadline", "50", **more) for more in ({}, slow, slow)]
+
+    assert 1 == len({done.returncode for done in told})
+    assert 1 == len({report(done)["status"] for done in told})
+    assert [[], [], []] == [report(done)["notices"] for done in told]
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "history.db")) as db:
+        assert (3,) == db.execute("SELECT count(*) FROM sweep").fetchone()
+
+
+def test_a_disk_that_hangs_keeps_no_answer_back(run: Run, tmp_path: Path) -> None:
+    """A process that is held up in the kernel hears no alarm; a thread of it answers."""
+    done = run("check", "--deadline", "3", **confined.slow_disk(tmp_path, 3_600_000))
+
+    assert 3 == done.returncode
+    assert done.stdout.startswith("GPU-TRIAGE UNKNOWN: no answer within 3 s")
+    assert 1 == len(done.stdout.splitlines())
 
 
 def test_without_memory_it_says_so_in_one_line(run: Run) -> None:

@@ -250,6 +250,9 @@ class Intake:
         taken.path = path if stat.S_ISREG(status.st_mode) else None
         with file:
             yield from self._records(taken, file, year_hint(status, self._now))
+            left = os.fstat(file.fileno()).st_size
+            if taken.path is not None and left < status.st_size:
+                taken.shrank(status.st_size, left)
 
     def _records(self, taken: Input, file: BinaryIO, year_hint: float) -> Iterator[LogRecord]:
         parts = blocks(file)

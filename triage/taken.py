@@ -76,6 +76,13 @@ class Input:
         used = "1 line" if self.lines == 1 else f"{self.lines} lines"
         self.reason = f"{broken(error)}; {used} before the end were used"
 
+    def shrank(self, before: int, left: int) -> None:
+        """Take notice that the file was cut short while it was read, as copytruncate of logrotate does."""
+        self.reason = (
+            f"cut from {before:,} to {left:,} bytes while it was read, so that lines may be missing;"
+            " read what was rotated as well"
+        )
+
     def note(self, record: LogRecord) -> None:
         """Take notice of a record that goes by."""
         if record.kernel:

@@ -1,4 +1,4 @@
-"""Worlds that lack something: no /proc, a full or read-only disk, system calls that the kernel refuses.
+"""Worlds that lack something: no /proc, a full, slow or read-only disk, system calls that the kernel refuses.
 
 Each is a prefix of a command; the program behind it is the real one and what it
 lacks it lacks really.  They need root (a mount namespace) or a C compiler.
@@ -65,6 +65,16 @@ def build(folder: Path) -> Path:
     program = folder / "deny"
     subprocess.run(["cc", "-Wall", "-Werror", "-O1", "-o", program, SOURCE], check=True)
     return program
+
+
+def slow_disk(folder: Path, milliseconds: int) -> dict[str, str]:
+    """Return the environment of a program whose disk takes so long to keep what it is asked to keep."""
+    if shutil.which("cc") is None:
+        _missing("a C compiler (cc) is missing")
+    library = folder / "slow_disk.so"
+    source = SOURCE.with_name("slow_disk.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, source], check=True)
+    return {"LD_PRELOAD": str(library), "SLOW_DISK_MS": str(milliseconds)}
 
 
 def _missing(why: str) -> None:

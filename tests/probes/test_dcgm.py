@@ -127,7 +127,7 @@ def test_a_dcgm_that_hangs_is_left_in_time(root: Path) -> None:
     began = time.monotonic()
     _, source = read(root, tool(root, "", then="sleep 60"), 0.5)
 
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
     assert "it did not finish in time" == source.reason
 
 

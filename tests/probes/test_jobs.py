@@ -137,7 +137,7 @@ def test_an_environment_that_hangs_is_left_alone(root: Path) -> None:
     began = time.monotonic()
     found, _ = read(root, 0.7)
 
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
     assert "1" == found[NODE, "job.id"]
 
 

@@ -177,7 +177,7 @@ def test_a_flood_ends_with_the_deadline(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(os, "read", lambda fd, size: b"6,%d,1,-;flood\n" % next(numbers))
     began = time.monotonic()
     records, source = read_boot(0.2, kmsg=path, programs=False)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert records
     assert "to its end in time" in str(source.reason)
     assert source.end == records[-1].at
@@ -242,7 +242,7 @@ def test_where_nothing_can_be_read_every_source_says_why(tmp_path: Path, monkeyp
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     began = time.monotonic()
     records, source = read_boot(1.0, kmsg=str(tmp_path / "none"))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert ([], False) == (records, source.readable)
     for said in ("no such file", "journalctl: it did not finish in time"):
         assert said in str(source.reason)

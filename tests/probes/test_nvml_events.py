@@ -11,6 +11,7 @@ from pathlib import Path
 from probes import stuck
 from probes.nvml_events import Event, Events
 from tests.fake_nvml import Scenario, build
+from tests.patience import WITHIN
 
 MakeScenario = Callable[[int], Scenario]
 
@@ -19,14 +20,14 @@ def listening(made: Scenario, library: Path) -> Events:
     return Events(library_env=made.env(library))
 
 
-def next_event(events: Events, seconds: float = 20.0) -> Event:
+def next_event(events: Events, seconds: float = WITHIN) -> Event:
     (event,) = events.wait(seconds)
     return event
 
 
 def ready(events: Events) -> None:
     """Wait until every GPU was registered."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + WITHIN
     while not events.source.readable and events.listening and time.monotonic() < until:
         events.wait(0.05)
 

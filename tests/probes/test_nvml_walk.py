@@ -305,7 +305,7 @@ def test_every_function_that_does_not_come_back_is_named(
     monkeypatch.setattr(nvml, "CALL_BUDGET", 1.5)
     rows = list(ends().items())
     healthy: dict[str, Value] = {}
-    parts = list(enumerate(chunks(rows, 8)))
+    parts = list(enumerate(chunks(rows, 4)))
 
     def walk(part: tuple[int, Sequence[tuple[str, tuple[str, list[Out]]]]]) -> list[tuple[str, list[Out], Any]]:
         number, mine = part

@@ -207,7 +207,7 @@ def drip_heads(handler: Handler) -> None:
 
 
 def silent(_: Handler) -> None:
-    time.sleep(3)
+    time.sleep(60)
 
 
 def raw(data: bytes) -> Callable[[Handler], None]:
@@ -244,7 +244,7 @@ def test_whatever_it_answers_it_is_left_in_time_with_a_reason(bmc: Bmc, odd: Any
     began = time.monotonic()
     told = ask(bmc, 1.0)
 
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
     assert ([], [], False) == (told.readings, told.records, told.sources[0].readable)
     assert why in str(told.sources[0].reason)
 

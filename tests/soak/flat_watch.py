@@ -1,11 +1,11 @@
 """A watch that is told two million lines stays as small as it was: memory, descriptors, threads, children.
 
-    python -m tests.soak.flat_watch [EVENTS]
+    python -m tests.soak.flat_watch [EVENTS] [SEED]
 
 The lines come as fast as it takes them, through a pipe that stands in for
 /dev/kmsg: remarks, and Xids of many GPUs, processes and addresses.  Before they
 are counted it is told as many as fill its caches; from there on it may grow by
-two hundredths.  Exit 1 if it grew, lost a line or ended.
+two hundredths.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from __future__ import annotations
 import json
 import os
 import random
-import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tests.fake_nvml import Scenario, build
+from tests.soak.command import soak
 from tests.triage.watch.conftest import Packets, Watching
 
 GROWTH = 0.02
@@ -67,59 +66,52 @@ def line(number: int, chance: random.Random) -> str:
     return f"NVRM: Xid (PCI:{bus}): {code}, {text}"
 
 
-def main(events: int) -> int:
-    """Tell the lines, measure, and say whether it stayed flat."""
-    chance = random.Random(8)
-    with tempfile.TemporaryDirectory(prefix="gpu-triage-soak-") as name:
-        folder = Path(name)
-        nodes = Scenario(folder / "scenario", 8)
-        packets = Packets(folder / "kmsg")
-        os.set_blocking(packets.fd, True)
-        words = ("--kmsg", str(packets.path), "--every", "5", "--often", "2")
-        watch = Watching(*words, env=nodes.env(build(folder)), state=folder / "state")
-        try:
-            watch.ready()
-            sizes: list[Size] = []
-            lost: list[dict[str, Any]] = []
-            told = 0
-            for told in range(WARM):
+def flat(folder: Path, events: int, seed: int) -> str:
+    """Tell the lines, measure, and say how large it was; raises AssertionError if it grew, lost a line or ended."""
+    chance = random.Random(seed)
+    nodes = Scenario(folder / "scenario", 8)
+    packets = Packets(folder / "kmsg")
+    os.set_blocking(packets.fd, True)
+    words = ("--kmsg", str(packets.path), "--every", "5", "--often", "2")
+    watch = Watching(*words, env=nodes.env(build(folder)), state=folder / "state").ready()
+    try:
+        sizes: list[Size] = []
+        for number in range(WARM):
+            packets.write(line(number, chance), level=6 if number % 10 else 3)
+        began, told = time.monotonic(), 0
+        for step in range(SAMPLES):
+            for _ in range(events // SAMPLES):
                 packets.write(line(told, chance), level=6 if told % 10 else 3)
-            began, told = time.monotonic(), 0
-            for step in range(SAMPLES):
-                for _ in range(events // SAMPLES):
-                    packets.write(line(told, chance), level=6 if told % 10 else 3)
-                    told += 1
-                if watch.process.poll() is not None:
-                    print(f"it ended with {watch.process.returncode} after {told:,} lines")
-                    return 1
-                sizes.append(size(watch))
-                lost += watch.notices("records-lost")
-                watch.lines.clear()
-                watch.raw.clear()
-                if step % 8 == 7:
-                    print(
-                        f"{told:>10,} lines, {told / (time.monotonic() - began):,.0f} a second: {sizes[-1]}", flush=True
-                    )
-            return _judged(sizes, lost)
-        finally:
-            threading.Thread(target=watch.stop, daemon=True).start()
-            time.sleep(3)
-            watch.process.kill()
-            os.close(packets.fd)
+                told += 1
+            assert watch.process.poll() is None, f"it ended with {watch.process.returncode} after {told:,} lines"
+            assert [] == watch.notices("records-lost")
+            sizes.append(size(watch))
+            watch.lines.clear()
+            watch.raw.clear()
+            if step % 8 == 7:
+                print(f"{told:>10,} lines, {told / (time.monotonic() - began):,.0f} a second: {sizes[-1]}", flush=True)
+        return _judged(sizes)
+    finally:
+        threading.Thread(target=watch.stop, daemon=True).start()
+        time.sleep(3)
+        watch.close()
+        os.close(packets.fd)
 
 
-def _judged(sizes: list[Size], lost: list[dict[str, Any]]) -> int:
+def _judged(sizes: list[Size]) -> str:
     base, end = (median(each.resident for each in part) for part in (sizes[:FEW], sizes[-FEW:]))
     grew = end / base - 1
     even = {name: {getattr(each, name) for each in sizes} for name in ("descriptors", "threads", "children")}
     spread = {name: max(values) - min(values) for name, values in even.items()}
-    print(f"resident: {base:,.0f} KiB when warm, {end:,.0f} KiB at the end: {grew:+.1%} (at most {GROWTH:+.0%})")
     # A reading of the driver comes and goes, with its child and its pipes.
-    print(f"spread of descriptors, threads and children since: {json.dumps(spread)}")
-    flat = grew <= GROWTH and spread["descriptors"] <= 12 and spread["threads"] <= 2 and spread["children"] <= 2
-    print("flat" if flat and not lost else "NOT FLAT" if not flat else f"LOST LINES: {lost[:2]}")
-    return 0 if flat and not lost else 1
+    says = (
+        f"resident: {base:,.0f} KiB when warm, {end:,.0f} KiB at the end: {grew:+.1%} (at most {GROWTH:+.0%}); "
+        f"spread of descriptors, threads and children since: {json.dumps(spread)}"
+    )
+    steady = grew <= GROWTH and spread["descriptors"] <= 12 and spread["threads"] <= 2 and spread["children"] <= 2
+    assert steady, f"NOT FLAT: {says}"
+    return f"flat; {says}"
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 2_000_000))
+    soak("lines told to a watch", flat, times=2_000_000)

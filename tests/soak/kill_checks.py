@@ -16,12 +16,12 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.fake_nvml import Scenario, build
+from tests.soak.command import soak
 from triage.history.store import FILE, open_store
 
 ROOT = Path(__file__).parents[2]
@@ -37,20 +37,11 @@ class Outcome(NamedTuple):
     late: int
     silent: int
 
-
-def main(words: list[str]) -> int:
-    """Kill, check, and print the figures."""
-    kills = int(words[0]) if words else 1000
-    seed = int(words[1]) if len(words) > 1 else int(time.time())
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
-        found = torment(Path(folder), kills, seed)
-        print(
-            f"{kills} kills of check (seed {seed}) in {time.monotonic() - began:.0f} s: {found.early} before its "
-            f"report was whole, {found.silent} of them after the sweep was written, {found.late} later; "
-            "every reported sweep is there, nothing corrupt, nothing set aside, no child left"
+    def __str__(self) -> str:
+        return (
+            f"{self.early} before its report was whole, {self.silent} of them after the sweep was written, "
+            f"{self.late} later; every reported sweep is there, nothing corrupt, nothing set aside, no child left"
         )
-    return 0
 
 
 def torment(folder: Path, kills: int, seed: int) -> Outcome:
@@ -134,4 +125,4 @@ def _alive(pid: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    soak("kills of check", lambda *told: str(torment(*told)))

@@ -17,10 +17,11 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
-import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.soak.command import soak
 
 ROOT = Path(__file__).parents[2]
 NODES = 6
@@ -36,20 +37,11 @@ class Outcome(NamedTuple):
     early: int
     ended: int
 
-
-def main(words: list[str]) -> int:
-    """Kill, check, and print the figures."""
-    kills = int(words[0]) if words else 1000
-    seed = int(words[1]) if len(words) > 1 else int(time.time())
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
-        found = torment(Path(folder), kills, seed)
-    print(
-        f"{kills} kills of fleet sweep (seed {seed}) in {time.monotonic() - began:.0f} s: {found.captures} captures "
-        f"were kept, all whole and read; {found.early} kills before the first, {found.ended} sweeps had ended; "
-        "the store is sound, nothing is left running"
-    )
-    return 0
+    def __str__(self) -> str:
+        return (
+            f"{self.captures} captures were kept, all whole and read; {self.early} kills before the first, "
+            f"{self.ended} sweeps had ended; the store is sound, nothing is left running"
+        )
 
 
 def torment(folder: Path, kills: int, seed: int) -> Outcome:
@@ -147,4 +139,4 @@ def _marked(mark: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    soak("kills of fleet sweep", lambda *told: str(torment(*told)))

@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import os
 import random
-import sys
-import tempfile
-import time
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.soak.command import soak
 from tests.soak.writers import ACK, killed
 from tests.triage.alert.bodies import START, body, change
 from triage.alert.queue import open_queue
@@ -38,25 +36,16 @@ class Outcome(NamedTuple):
     noted: int
     empty: int
 
-
-def main(words: list[str]) -> int:
-    """Kill, check, and print the figures."""
-    kills = int(words[0]) if words else 1000
-    seed = int(words[1]) if len(words) > 1 else int(time.time())
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
-        found = torment(Path(folder) / "state", kills, seed)
-        print(
-            f"{kills} kills of the alert queue's writers (seed {seed}) in {time.monotonic() - began:.0f} s: "
-            f"{found.put} incidents put down and {found.noted} deliveries noted, all there; "
-            f"{found.empty} kills before the first of a round; nothing corrupt, nothing set aside"
+    def __str__(self) -> str:
+        return (
+            f"{self.put} incidents put down and {self.noted} deliveries noted, all there; "
+            f"{self.empty} kills before the first of a round; nothing corrupt, nothing set aside"
         )
-    return 0
 
 
-def torment(state: Path, kills: int, seed: int) -> Outcome:
+def torment(folder: Path, kills: int, seed: int) -> Outcome:
     """Kill so many times; raises AssertionError at the first loss."""
-    chance = random.Random(seed)
+    chance, state = random.Random(seed), folder / "state"
     with open_queue(state) as queue:
         queue.targets(["hook"], 1, START)
     put: dict[int, int] = {}
@@ -115,4 +104,4 @@ def _check(state: Path, put: dict[int, int], noted: dict[int, int], number: int)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    soak("kills of the alert queue's writers", lambda *told: str(torment(*told)))

@@ -15,8 +15,6 @@ import os
 import random
 import shutil
 import sqlite3
-import sys
-import tempfile
 import time
 from functools import partial
 from itertools import chain
@@ -25,6 +23,7 @@ from typing import NamedTuple
 
 from probes.model import Reading
 from probes.moment import Moment, moment
+from tests.soak.command import soak
 from tests.soak.writers import ACK, killed
 from tests.triage.history.sweeps import board, counter, gpus, incident, sweep
 from triage.history import readings
@@ -44,20 +43,11 @@ class Outcome(NamedTuple):
     empty: int
     cut: int
 
-
-def main(words: list[str]) -> int:
-    """Kill, check, and print the figures."""
-    kills = int(words[0]) if words else 1000
-    seed = int(words[1]) if len(words) > 1 else int(time.time())
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
-        found = torment(Path(folder), kills, seed)
-        print(
-            f"{found.kills} kills of {WRITERS} writers (seed {seed}) in {time.monotonic() - began:.0f} s: "
-            f"{found.acknowledged} sweeps acknowledged, all there; {found.empty} kills before the first of a round; "
-            f"{found.cut} logs cut at a random byte; nothing corrupt, nothing set aside"
+    def __str__(self) -> str:
+        return (
+            f"{self.acknowledged} sweeps acknowledged, all there; {self.empty} kills before the first of a round; "
+            f"{self.cut} logs cut at a random byte; nothing corrupt, nothing set aside"
         )
-    return 0
 
 
 def torment(folder: Path, kills: int, seed: int) -> Outcome:
@@ -157,4 +147,4 @@ def _cut(state: Path, copy: Path, chance: random.Random) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    soak(f"kills of {WRITERS} writers", lambda *told: str(torment(*told)))

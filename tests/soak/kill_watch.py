@@ -14,13 +14,12 @@ import json
 import os
 import random
 import signal
-import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.fake_nvml import Scenario, build
+from tests.soak.command import soak
 from tests.triage.watch.conftest import Packets, Watching, is_open
 
 EPOCH = 25
@@ -34,28 +33,24 @@ class Outcome(NamedTuple):
     again: int
     early: int
 
-
-def main(words: list[str]) -> int:
-    """Kill, check, and print the figures."""
-    kills = int(words[0]) if words else 1000
-    seed = int(words[1]) if len(words) > 1 else int(time.time())
-    chance = random.Random(seed)
-    began, sums = time.monotonic(), Outcome(0, 0, 0)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        environ = Scenario(folder / "scenario", 2).env(build(folder / "library"))
-        for number in range(0, kills, EPOCH):
-            found = torment(folder / str(number), min(EPOCH, kills - number), chance, environ)
-            sums = Outcome(*(a + b for a, b in zip(sums, found, strict=True)))
-    print(
-        f"{kills} kills of watch (seed {seed}) in {time.monotonic() - began:.0f} s: {sums.told} lines, each told, "
-        f"{sums.again} of them more than once and then under the same number; {sums.early} kills before any was told"
-    )
-    return 0
+    def __str__(self) -> str:
+        return (
+            f"{self.told} lines, each told, {self.again} of them more than once and then under the same number; "
+            f"{self.early} kills before any was told"
+        )
 
 
-def torment(folder: Path, kills: int, chance: random.Random, environ: dict[str, str]) -> Outcome:
-    """Kill so many times; raises AssertionError at the first loss."""
+def torment(folder: Path, kills: int, seed: int) -> Outcome:
+    """Kill so many times, with a new history now and then; raises AssertionError at the first loss."""
+    chance, sums = random.Random(seed), Outcome(0, 0, 0)
+    environ = Scenario(folder / "scenario", 2).env(build(folder / "library"))
+    for number in range(0, kills, EPOCH):
+        found = _epoch(folder / str(number), min(EPOCH, kills - number), chance, environ)
+        sums = Outcome(*(a + b for a, b in zip(sums, found, strict=True)))
+    return sums
+
+
+def _epoch(folder: Path, kills: int, chance: random.Random, environ: dict[str, str]) -> Outcome:
     folder.mkdir()
     ring: list[bytes] = []
     raw: list[bytes] = []
@@ -72,29 +67,24 @@ def torment(folder: Path, kills: int, chance: random.Random, environ: dict[str, 
         try:
             if last:
                 watch.ready()
-                time.sleep(1.0)
                 assert 0 == watch.stop()
             else:
                 if chance.random() < 0.8:
-                    watch.wait_for(lambda line: line["kind"] == "watching", 60)
+                    watch.wait_for(lambda line: line["kind"] == "watching")
                 time.sleep(chance.random() * 0.2)
                 places.append(f"{chance.randrange(1, 1 << 16):04x}:{number + 16:02x}:00")
                 ring.append(_record(len(ring) + 1, places[-1]))
                 os.write(packets.fd, ring[-1])
                 time.sleep(chance.random() * 0.05)
                 watch.stop(signal.SIGKILL)
+            assert watch.process.stderr is not None
+            errors = watch.process.stderr.read()
+            assert b"" == errors, errors
+            early += not watch.raw
+            raw += watch.raw
         finally:
-            watch.process.kill()
-            watch.process.wait()
+            watch.close()
             os.close(packets.fd)
-        assert watch.process.stderr is not None
-        errors = watch.process.stderr.read()
-        assert b"" == errors, errors
-        early += not watch.raw
-        raw += watch.raw
-        for pipe in (watch.process.stdout, watch.process.stderr):
-            assert pipe is not None
-            pipe.close()
     return _judged([json.loads(line) for line in raw], places, early)
 
 
@@ -119,4 +109,4 @@ def _judged(lines: list[dict[str, Any]], places: list[str], early: int) -> Outco
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    soak("kills of watch", lambda *told: str(torment(*told)))

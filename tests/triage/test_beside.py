@@ -140,7 +140,7 @@ def test_a_source_beside_that_hangs_does_not_hold_a_check_up_nor_make_the_node_u
     _, sources = probing.result()
     late = [source for source in sources if source.kind == "bmc"]
 
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 30
     assert [(False, "it did not answer in time; gpu-triage collect waits longer")] == [
         (source.readable, source.reason) for source in late
     ]

@@ -316,6 +316,39 @@ def test_a_read_error_keeps_what_was_read() -> None:
     ) == intake.notices
 
 
+def test_a_log_that_is_cut_short_while_it_is_read_says_so_and_what_was_read_counts(tmp_path: Path) -> None:
+    """As copytruncate of logrotate does."""
+    path = tmp_path / "kern.log"
+    path.write_bytes(LOG * 12)
+    size = path.stat().st_size
+    intake = Intake([str(path)], now=NOW)
+    records = iter(intake)
+    next(records)
+    os.truncate(path, 10)
+    read = 1 + len(list(records))
+
+    (source,) = intake.sources
+    assert 2 * BLOCK < size
+    assert 0 < read < 5000 * 12
+    assert (True, read) == (source.readable, source.records)
+    assert f"cut from {size:,} to 10 bytes while it was read" in str(source.reason)
+    assert [f"{path}: {source.reason}"] == [told for told in intake.notices if "cut from" in told]
+
+
+def test_a_log_that_is_replaced_while_it_is_read_is_read_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "kern.log"
+    path.write_bytes(LOG * 12)
+    intake = Intake([str(path)], now=NOW)
+    records = iter(intake)
+    next(records)
+    (tmp_path / "new").write_bytes(b"the new one\n")
+    os.replace(tmp_path / "new", path)
+    rest = list(records)
+
+    (source,) = intake.sources
+    assert (5000 * 12, None) == (1 + len(rest), source.reason)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=3000), st.sampled_from(["", *PACK]), st.integers(0, 40))
 def test_no_bytes_raise(content: bytes, kind: str, lost: int) -> None:

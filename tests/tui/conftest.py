@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import os
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from textual import _wait
 from textual.pilot import Pilot
 
+from tests.patience import WITHIN
 from tests.tui import samples
 from tui.app import TriageApp
 from tui.look import Look
@@ -65,7 +67,7 @@ def drive(log: Path) -> Callable[..., TriageApp]:
                 await until(app, pilot, lambda: app.facts is not None or bool(app.failed))
                 await story(app, pilot)
 
-        asyncio.run(asyncio.wait_for(play(), 30))
+        asyncio.run(asyncio.wait_for(play(), 3 * WITHIN))
         return app
 
     return run
@@ -73,7 +75,8 @@ def drive(log: Path) -> Callable[..., TriageApp]:
 
 async def until(app: TriageApp, pilot: Pilot[None], holds: Callable[[], bool]) -> None:
     """Wait until something holds that a thread brings about."""
-    for _ in range(500):
+    end = time.monotonic() + WITHIN
+    while time.monotonic() < end:
         await pilot.pause()
         if holds():
             await pilot.pause()

@@ -17,6 +17,7 @@ import pytest
 
 from probes.model import Entity, LogRecord, Missing, Reading
 from probes.moment import moment
+from tests.patience import until
 from tests.triage.history import sweeps
 from tests.tui import samples
 from triage.cli.exits import Refused
@@ -94,7 +95,7 @@ def test_a_sweep_that_hangs_is_ended_and_the_next_one_is_tried(
 
     reasons = [next(told), next(told)]
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert all(isinstance(each, Failed) and "no answer within 0.3 s" in each.reason for each in reasons)
 
 
@@ -134,12 +135,8 @@ def test_a_sweep_ends_with_the_screens_however_they_went(tmp_path: Path) -> None
     )
     held = os.open(tmp_path / "pipe", os.O_RDWR)
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "pipe")], cwd=ROOT, timeout=30, check=False)
-    until = time.monotonic() + 10
-    while time.monotonic() < until and _running(str(tmp_path / "pipe")):
-        time.sleep(0.1)
+    until(lambda: not _running(str(tmp_path / "pipe")))
     os.close(held)
-
-    assert not _running(str(tmp_path / "pipe"))
 
 
 def _running(word: str) -> bool:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent.parent
 LOG = ROOT / "examples" / "bus-errors-then-xid79.log"
 CAPTURE = ROOT / "tests" / "fixtures" / "h200-healthy-redacted.tar.gz"
 COLOUR = re.compile(rb"\x1b\[(?:[0-9;]*;)?(?:3[0-7]|4[0-7]|9[0-7]|10[0-7]|38|48)(?:;[0-9;]*)?m")
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="TMUX IS MISSING: the screens were not driven")
 
@@ -33,7 +33,7 @@ class Terminal:
 
     def run(self, *words: str) -> str:
         """Run a command of tmux."""
-        return subprocess.run([*self._tmux, *words], capture_output=True, text=True, timeout=10).stdout
+        return subprocess.run([*self._tmux, *words], capture_output=True, text=True, timeout=60).stdout
 
     def open(self, folder: Path, size: tuple[int, int], environ: dict[str, str]) -> None:
         """Open a window with a shell."""

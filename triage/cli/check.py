@@ -132,6 +132,10 @@ def _check(words: Sequence[str]) -> int:
     finally:
         if alerts is not None:
             _alert(report, alerts, args, began + args.deadline)
+    return _code(report, args)
+
+
+def _code(report: dict[str, Any], args: Any) -> int:
     if args.format == "npd":
         from triage.render.monitoring import npd_exit
 
@@ -210,7 +214,7 @@ def _sweep(args: Any, now: float) -> dict[str, Any]:
         with _limit(args.deadline):
             directory = state_directory(args)
             # The driver takes longest, so it is asked while everything else is still being loaded.
-            with Asking(probing, directory) as asking:
+            with Asking(probing, directory) as asking, _last_word(args, now):
                 from triage.cli.reports import from_node, load_rulebook
 
                 rulebook = load_rulebook(args.rules, overlays(args))
@@ -244,6 +248,38 @@ def _limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+
+
+@contextmanager
+def _last_word(args: Any, now: float) -> Iterator[None]:
+    """Let a thread answer where this one is held up in the kernel, as by a disk, and so hears of no deadline."""
+    import os
+    import threading
+    from contextlib import suppress
+
+    answered = threading.Lock()
+
+    def answer() -> None:
+        if not answered.acquire(blocking=False):
+            return
+        why = f"no answer within {args.deadline:g} s; a disk or a file system holds it up (--no-history does without)"
+        report = nothing_known(why, now=now)
+        try:
+            if args.output is None:  # else it would write to the disk that holds it up
+                output.write(_drawn(report, args, args.deadline, None))
+        finally:
+            os._exit(_code(report, args))
+
+    waits = threading.Timer(args.deadline + 1.5 * AGAIN, answer)
+    waits.daemon = True
+    with suppress(RuntimeError):  # no thread can be started
+        waits.start()
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # nothing is to end the next wait
+        answered.acquire()  # where the other one has begun to answer, this one does not go on
+        waits.cancel()
 
 
 def nothing_known(reason: str, *, now: float) -> dict[str, Any]:

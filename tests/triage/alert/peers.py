@@ -6,13 +6,14 @@ import json
 import socket
 import subprocess
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from tests.patience import WITHIN, until
 
 Json = dict[str, Any]
 
@@ -109,14 +110,14 @@ class Alertmanager:
 
     def start(self) -> None:
         self._process = subprocess.Popen(self._words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 20
-        while True:
-            try:
-                with urllib.request.urlopen(f"{self.url}/-/ready", timeout=2):
-                    return
-            except (urllib.error.URLError, OSError):
-                assert time.monotonic() < until, "Alertmanager did not start"
-                time.sleep(0.05)
+        until(self._ready)
+
+    def _ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=WITHIN):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
 
     def stop(self) -> None:
         if self._process is not None:
@@ -125,7 +126,7 @@ class Alertmanager:
             self._process = None
 
     def alerts(self) -> list[Json]:
-        with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=5) as said:
+        with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=WITHIN) as said:
             return list(json.load(said))
 
 
@@ -133,11 +134,3 @@ def told(peer: Peer) -> list[tuple[str, str]]:
     """Return what Alertmanager told the receiver: state and fingerprint of each alert, in order."""
     alerts = [alert for got in list(peer.got) for alert in got.json["alerts"]]
     return [(alert["status"], alert["labels"]["fingerprint"]) for alert in alerts]
-
-
-def until(true: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come to be so"
-        time.sleep(0.02)

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.patience import until
 from tests.triage.alert.bodies import START, body, change
 from tests.triage.alert.conftest import Configure
-from tests.triage.alert.peers import Alertmanager, Peer, answer, free_port, told, until
+from tests.triage.alert.peers import Alertmanager, Peer, answer, free_port, told
 from tests.triage.cli.conftest import Run
 from tests.triage.cli.test_check import LOST, WELL
 from tests.triage.cli.test_schema import fits
@@ -74,7 +75,7 @@ def test_what_could_not_be_sent_waits_for_the_next_sweep_and_that_is_told(
 
     assert 2 == away.returncode
     assert "gpu-triage: alerts: 1 message for fleet wait: connection refused\n" == away.stderr
-    assert seconds < 30
+    assert seconds < 90
     assert [(1, "connection refused")] == [(target["waiting"], target["why"]) for target in waits["targets"]]
     assert "1 waits since" in said
     assert "open " in said
@@ -102,12 +103,12 @@ def test_a_peer_that_says_nothing_holds_a_sweep_up_no_longer_than_its_deadline(
     run_with_node: Run, configure: Configure, pager: str, peer: Peer, state: Path
 ) -> None:
     """The answer comes first, and is the same."""
-    peer.answer = lambda *_: time.sleep(30)
+    peer.answer = lambda *_: time.sleep(180)
     words = ("check", "--alert", "--deadline", "3", "--alerts", str(configure(pager)), "--state-dir", str(state))
     began = time.monotonic()
     done = run_with_node(LOST, *words)
 
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 90
     assert 2 == done.returncode
     assert done.stdout.startswith("GPU-TRIAGE CRITICAL")
     assert "1 message for oncall wait" in done.stderr

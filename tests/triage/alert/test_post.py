@@ -98,7 +98,7 @@ def test_a_peer_that_takes_its_time_gets_no_more_than_was_given(
     """A byte now and then prolongs nothing."""
     seconds, outcome = timed(request(serve(talk), 0.5))
 
-    assert seconds < 10
+    assert seconds < 20
     assert not outcome.taken  # type: ignore[attr-defined]
     assert not outcome.refused  # type: ignore[attr-defined]
     assert outcome.reached  # type: ignore[attr-defined]
@@ -109,7 +109,7 @@ def test_nobody_there_is_told_as_such() -> None:
     seconds, outcome = timed(request(f"http://127.0.0.1:{free_port()}"))
 
     assert ("connection refused", False) == (outcome.why, outcome.reached)  # type: ignore[attr-defined]
-    assert seconds < 10
+    assert seconds < 20
 
 
 def test_a_gigabyte_is_not_read(peer: Peer) -> None:
@@ -130,7 +130,7 @@ def test_a_gigabyte_is_not_read(peer: Peer) -> None:
 
     assert outcome.refused  # type: ignore[attr-defined]
     assert len(outcome.why) < 5000  # type: ignore[attr-defined]
-    assert seconds < 10
+    assert seconds < 20
     assert sent[0] < 64 << 20
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import random
 import signal
-import time
+import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.fake_nvml import Scenario
+from tests.patience import WITHIN, until
 from tests.triage.alert.conftest import Configure
-from tests.triage.alert.peers import Alertmanager, Peer, answer, told, until
+from tests.triage.alert.peers import Alertmanager, Peer, answer, told
 from tests.triage.watch.conftest import Packets, Start, check_lines, inject
 
 OFF_BUS = "NVRM: Xid (PCI:{pci}): 79, pid=811, name=python, GPU has fallen off the bus."
@@ -81,9 +82,7 @@ def test_what_happens_while_alertmanager_is_away_and_the_watch_is_killed_arrives
     alerts = configure(f"{{name: fleet, alertmanager: {{url: '{alertmanager.url}'}}}}", webhook(hook, tmp_path))
     fingerprints = []
     for turn in range(3):
-        watch = start("--kmsg", str(packets.path), "--alerts", str(alerts))
-        if turn:
-            time.sleep(1.0)
+        watch = start("--kmsg", str(packets.path), "--alerts", str(alerts)).ready()
         for number in range(2):
             packets.write(OFF_BUS.format(pci=f"0000:{0x10 + 2 * turn + number:02x}:00"))
             fingerprints.append(watch.opened(f"0000:{0x10 + 2 * turn + number:02x}:00")["fingerprint"])
@@ -93,14 +92,13 @@ def test_what_happens_while_alertmanager_is_away_and_the_watch_is_killed_arrives
     hook.answer = answer(200)
     already = len(hook.got)
     watch = start("--kmsg", str(packets.path), "--alerts", str(alerts))
-    until(lambda: len(told(peer)) >= 6, 30)
-    until(lambda: len(hook.got) - already >= 6, 30)
-    time.sleep(0.5)
+    until(lambda: len(told(peer)) >= 6)
+    until(lambda: len(hook.got) - already >= 6)
+    assert 0 == watch.stop()  # what else it has to send it sends now
 
     assert {("firing", fingerprint): 1 for fingerprint in fingerprints} == Counter(told(peer))
     taken = [(got.json["event"], got.json["incident"]["fingerprint"]) for got in hook.got[already:]]
     assert {("open", fingerprint): 1 for fingerprint in fingerprints} == Counter(taken)
-    assert 0 == watch.stop()
     hook.close()
 
 
@@ -112,22 +110,23 @@ def test_a_peer_that_says_nothing_delays_no_line(
     tmp_path: Path,
 ) -> None:
     """And another target is told meanwhile."""
-    silent = Peer()
-    silent.answer = lambda *_: time.sleep(30)
+    silent, enough = Peer(), threading.Event()
+
+    def say_nothing(*_: object) -> None:
+        enough.wait(3 * WITHIN)
+
+    silent.answer = say_nothing
     alerts = configure(webhook(silent, tmp_path, "silent"), webhook(hook, tmp_path))
     watch = start("--kmsg", str(packets.path), "--alerts", str(alerts)).ready()
     packets.write(OFF_BUS.format(pci="0000:10:00"))
     watch.opened("0000:10:00")
     until(lambda: silent.got)
-    began = time.monotonic()
     packets.write(OFF_BUS.format(pci="0000:11:00"))
     watch.opened("0000:11:00")
     until(lambda: len(hook.got) == 2)
 
-    assert time.monotonic() - began < 20
-    began = time.monotonic()
-    assert 0 == watch.stop()
-    assert time.monotonic() - began < 25
+    assert 0 == watch.stop()  # which also does not wait for it
+    enough.set()
     for peer in (silent, hook):
         peer.close()
 
@@ -172,11 +171,10 @@ def test_a_new_configuration_is_taken_on_a_signal_and_one_that_is_wrong_is_not(
     watch.process.send_signal(signal.SIGHUP)
     watch.wait_for(lambda line: line.get("what") == "alerts-loaded")
     until(lambda: len(hook.got) == 2)
-    time.sleep(0.3)
 
     assert "needs exactly one of" in kept["says"]
-    assert 2 == len(hook.got)
     assert 0 == watch.stop()
+    assert 2 == len(hook.got)
     check_lines(watch)
     hook.close()
 
@@ -219,7 +217,7 @@ def test_a_queue_that_cannot_be_written_is_told_and_what_was_found_is_not_lost(
     watch.opened("0000:10:00")
     watch.wait_for(lambda line: line.get("what") == "alerts-queue")
     (state / "alerts.db").rmdir()
-    until(lambda: hook.got, 30)
+    until(lambda: hook.got)
 
     assert 0 == watch.stop()
     assert "open" == hook.got[0].json["event"]
@@ -236,6 +234,6 @@ def test_a_configuration_that_is_wrong_is_refused_at_the_start(
     """Rather than alerting nobody without anybody's knowing."""
     watch = start("--kmsg", str(packets.path), "--alerts", str(configure("{name: x}")))
 
-    assert 2 == watch.process.wait(20)
+    assert 2 == watch.process.wait(WITHIN)
     assert watch.process.stderr is not None
     assert b"alerts.yaml:2:5: target 'x' needs exactly one of" in watch.process.stderr.read()

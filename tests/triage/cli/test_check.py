@@ -73,7 +73,7 @@ def test_a_probe_that_hangs_is_unknown_within_the_deadline(body: str, run_with_n
 
     assert (3, "") == (done.returncode, done.stderr)
     assert done.stdout.startswith("GPU-TRIAGE UNKNOWN: no answer within 1 s |")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 40
 
 
 def test_a_mistake_of_ours_is_unknown_and_one_line(run_with_node: Run) -> None:

@@ -52,7 +52,7 @@ def test_a_gpu_that_hangs_or_kills_the_query_is_named_and_the_others_are_reporte
     assert (2, "critical", 2) == (code, report["status"], incident["where"]["gpu"]["index"])
     assert said == incident["evidence"][0]["source"]["missing"]
     assert {0, 1, 2, 3} <= {gpu["index"] for gpu in report["gpus"]}
-    assert seconds < DEADLINE + 4
+    assert seconds < DEADLINE + 20
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
+from tests.patience import drained
 from tests.triage.cli.conftest import ROOT, Run, environment, run_python
 from triage.schema import REPORT
 
@@ -166,10 +166,10 @@ def test_an_interrupt_gives_what_was_read_so_far() -> None:
     ) as process:
         try:
             assert process.stdin is not None
-            # More than a pipe and a block hold: when it is written, some of it has been read.
+            # More than a pipe and a block hold: when all is taken out of the pipe, some of it has been read.
             process.stdin.write(b"".join(line % n for n in range(40_000)))
             process.stdin.flush()
-            time.sleep(0.5)
+            drained(process.stdin.fileno())
             os.kill(process.pid, signal.SIGINT)
             process.wait(timeout=60)
             assert process.stdout is not None

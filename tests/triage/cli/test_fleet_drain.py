@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import slurm_cluster
+from tests.patience import until
 from tests.slurm_cluster import SlurmCluster
 from tests.triage.cli.conftest import Run
 
@@ -84,10 +85,8 @@ def test_a_node_on_which_slurm_starts_nothing_is_a_result(slurm: SlurmCluster, r
 def test_a_full_node_is_not_waited_for(slurm: SlurmCluster, run: Run, tmp_path: Path) -> None:
     slurm.run("sbatch", "-w", "g1", "--exclusive", "-J", "full", "-o", "/dev/null", "--wrap", "sleep 120")
     try:
-        until = time.monotonic() + 30
-        while "R" not in slurm.run("squeue", "-h", "-o", "%t"):
-            assert time.monotonic() < until
-        words = ("-w", "g[1-2]", "--via", "slurm", "--deadline", "9", "-o", str(tmp_path / "out"), "--format", "json")
+        until(lambda: "R" in slurm.run("squeue", "-h", "-o", "%t"))
+        words = ("-w", "g[1-2]", "--via", "slurm", "--deadline", "20", "-o", str(tmp_path / "out"), "--format", "json")
         done = run("fleet", "sweep", *words, env=slurm.environment)
     finally:
         slurm.run("scancel", "--name=full")
@@ -135,6 +134,7 @@ def test_nodes_are_drained_with_the_reason_and_given_back(slurm: SlurmCluster, r
 def test_a_controller_that_is_gone_is_told_in_one_line(slurm: SlurmCluster, run: Run, tmp_path: Path) -> None:
     conf = (Path(slurm.environment["SLURM_CONF"])).read_text()
     lines = ["SlurmctldPort=1" if line.startswith("SlurmctldPort=") else line for line in conf.splitlines()]
+    lines.append("MessageTimeout=2")  # seconds for which Slurm's commands try
     (tmp_path / "slurm.conf").write_text("\n".join(lines) + "\n")
     elsewhere = {"SLURM_CONF": str(tmp_path / "slurm.conf")}
     words = ("--slurm-partition", "all", "--via", "slurm", "-o", str(tmp_path / "out"))

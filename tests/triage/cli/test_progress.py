@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import WITHIN, drained
 from tests.triage.cli.conftest import ROOT, environment
 from triage.cli.progress import size
 
@@ -26,7 +27,7 @@ def fed(words: list[str], stderr: int, stdin: int = subprocess.PIPE) -> subproce
     )
 
 
-def shown(screen: int, until: bytes, patience: float = 30.0) -> bytes:
+def shown(screen: int, until: bytes, patience: float) -> bytes:
     """What comes on the screen until this is there."""
     seen, ends = b"", time.monotonic() + patience
     while until not in seen and time.monotonic() < ends:
@@ -42,12 +43,11 @@ def test_a_long_reading_shows_how_far_it_is_and_leaves_the_line_empty() -> None:
     assert process.stdin is not None
     process.stdin.write(XID + NOISE)
     process.stdin.flush()
-    time.sleep(1.5)
-    for _ in range(4):
+    seen, ends = b"", time.monotonic() + WITHIN
+    while b"found" not in seen and time.monotonic() < ends:
         process.stdin.write(NOISE)
         process.stdin.flush()
-        time.sleep(0.2)
-    seen = shown(screen, b"found")
+        seen += shown(screen, b"found", 0.2)
     assert b"read, " in seen
     assert b"1 line found" in seen
     out, _ = process.communicate()
@@ -95,7 +95,7 @@ def test_ctrl_c_on_the_terminal_gives_what_was_found_so_far(jobs: str, tmp_path:
         os.execve(sys.executable, [*WORDS, *words], environment())
     writer = os.open(pipe, os.O_WRONLY)  # waits until the pipe is read: by then the files before it are done
     os.write(writer, XID.replace(b"0000:01", b"0000:02") + XID.replace(b"0000:01", b"0000:03"))
-    time.sleep(1.0)
+    drained(writer)
     os.write(screen, b"\x03")
     _, status = os.waitpid(child, 0)
     os.close(writer)

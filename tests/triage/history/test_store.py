@@ -198,7 +198,7 @@ def test_while_another_writes_the_sweep_does_without(tmp_path: Path) -> None:
 
     assert "in use by another sweep" in report["notices"][0]
     assert "history" not in report["incidents"][0]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_a_full_disk_is_a_notice(tmp_path: Path) -> None:

@@ -208,8 +208,9 @@ def test_a_file_that_was_tampered_with_is_not_believed(folder: Path) -> None:
     assert plain(load.load()) == plain(cache.load(folder=folder))
 
 
-def test_only_a_few_are_kept(root: Path, folder: Path) -> None:
+def test_only_a_few_are_kept(root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever writes rules all day does not fill the disk."""
+    monkeypatch.setattr(cache, "KEPT", 2)
     causes = root / "causes.yaml"
     for number in range(cache.KEPT + 3):
         causes.write_text(causes.read_text() + f"# {number}\n")

@@ -6,7 +6,9 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +22,7 @@ import pytest
 
 from tests import kernel_ring
 from tests.fake_nvml import Scenario
+from tests.patience import WITHIN, until
 from triage.schema import REPORT, WATCH
 
 KMSG = "/dev/kmsg"
@@ -31,17 +34,22 @@ INCIDENT = jsonschema.Draft202012Validator({**_REPORT["$defs"]["incident_line"],
 
 
 class Watching:
-    """A `gpu-triage watch` under way."""
+    """A `gpu-triage watch` under way: what it tells, what it tells systemd, and what it asks the fake driver."""
 
     def __init__(
         self, *words: str, env: dict[str, str], state: Path, read: bool = True, within: Sequence[str] = ()
     ) -> None:
         self.lines: list[tuple[float, Json]] = []
         self.raw: list[bytes] = []
+        self._calls = state.with_name(f"{state.name}.calls")
+        self._calls.unlink(missing_ok=True)
+        self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._manager.bind("")  # an address of the kernel's choice
+        address = "@" + self._manager.getsockname()[1:].decode()
         self.process = subprocess.Popen(
             [*within, sys.executable, "-m", "triage", "watch", "--state-dir", str(state), *words],
             cwd=ROOT,
-            env={**os.environ, **env},
+            env={**os.environ, "NOTIFY_SOCKET": address, "FAKE_NVML_CALLS": str(self._calls), **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -53,26 +61,46 @@ class Watching:
         """Begin to read what it tells."""
         self._thread.start()
 
-    def wait_for(self, wanted: Callable[[Json], object], seconds: float = 20.0) -> Json:
+    def wait_for(self, wanted: Callable[[Json], object], seconds: float = WITHIN) -> Json:
         """Return the first line of this kind, waiting for it."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
+            over = self.process.poll() is not None and not self._thread.is_alive()
             for _, line in list(self.lines):
                 if wanted(line):
                     return line
-            if self.process.poll() is not None and not self._thread.is_alive():
+            if over:
                 break
             time.sleep(0.005)
         told = [(line["kind"], line.get("event"), line.get("fingerprint"), line.get("says")) for _, line in self.lines]
         raise AssertionError(f"no such line among {told}; ended: {self.process.poll()}")
 
     def ready(self) -> Watching:
-        """Wait until it has decided for the first time."""
-        self.wait_for(lambda line: line["kind"] == "watching")
-        time.sleep(1.0)
+        """Wait until it has decided for the first time, which is what it tells systemd as READY=1."""
+        until = time.monotonic() + WITHIN
+        while time.monotonic() < until and self.process.poll() is None:
+            if select.select([self._manager], [], [], 0.05)[0] and self._manager.recv(4096) == b"READY=1":
+                return self
+        raise AssertionError(f"it was never ready; ended: {self.process.poll()}")
+
+    def asked(self, function: str) -> int:
+        """Return how often it has called a function of NVML, or those whose names begin so."""
+        calls = self._calls.read_text() if self._calls.exists() else ""
+        return calls.count(f"\n{function}") + calls.startswith(function)
+
+    def listens(self, times: int = 1) -> Watching:
+        """Wait until it waits for NVML's events, for which every GPU is registered, so many times."""
+        until(lambda: self.asked("nvmlEventSetCreate") >= times)
+        waits = self.asked("nvmlEventSetWait")
+        until(lambda: self.asked("nvmlEventSetWait") > waits)
         return self
 
-    def opened(self, pci: str, seconds: float = 20.0) -> Json:
+    def reads(self) -> None:
+        """Wait until a reading of the counters that begins from now on has been taken in; whoever `listens` does so."""
+        began = self.asked("nvmlInit")
+        until(lambda: self.asked("nvmlInit") >= began + 2)  # for when the next one begins, the one before is taken
+
+    def opened(self, pci: str, seconds: float = WITHIN) -> Json:
         """Wait until an incident of this GPU was opened."""
         return self.wait_for(lambda line: is_open(line, pci), seconds)
 
@@ -89,7 +117,7 @@ class Watching:
         tasks = Path(f"/proc/{self.process.pid}/task")
         return {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
 
-    def stop(self, number: int = signal.SIGTERM, seconds: float = 20.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, seconds: float = WITHIN) -> int:
         """End it, read the rest and return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -97,6 +125,18 @@ class Watching:
         if self._thread.ident is not None:
             self._thread.join(seconds)
         return code
+
+    def close(self) -> None:
+        """Kill it if it still runs, and let go of what it was connected by."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait()
+        if self._thread.ident is not None:
+            self._thread.join(WITHIN)
+        self._manager.close()
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -189,9 +229,4 @@ def start(fake_nvml: Path, nodes: Scenario, tmp_path: Path) -> Iterator[Start]:
 
     yield begin
     for watch in started:
-        with contextlib.suppress(ProcessLookupError):
-            watch.process.kill()
-        watch.process.wait()
-        for pipe in (watch.process.stdout, watch.process.stderr):
-            assert pipe is not None
-            pipe.close()
+        watch.close()

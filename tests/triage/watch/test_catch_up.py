@@ -9,6 +9,7 @@ from pathlib import Path
 
 from probes.follow import Follower, of_boot
 from probes.model import LogRecord
+from tests.patience import WITHIN
 from tests.triage.watch import journal
 from tests.triage.watch.conftest import Packets, Start, check_lines
 from triage.history.store import open_store
@@ -64,7 +65,7 @@ def test_the_journal_of_one_boot_is_read_from_a_time_on(tmp_path: Path) -> None:
     journal.write(tmp_path / "journal", boot, [f"line {number}" for number in range(20)], since=at)
     journal.write(tmp_path / "journal", other, ["another boot"], since=at + 15)
 
-    records = of_boot(boot, at + 10.5, 20.0, ("--directory", str(tmp_path / "journal")))
+    records = of_boot(boot, at + 10.5, WITHIN, ("--directory", str(tmp_path / "journal")))
 
     assert [f"line {number}" for number in range(10, 20)] == [record.message for record in records]
     assert {boot} == {record.boot for record in records}
@@ -79,7 +80,7 @@ def test_where_the_device_may_not_be_read_the_journal_is_followed(tmp_path: Path
     journal.write(tmp_path / "journal", boot, [OFF_BUS.format(pci="0000:15:00")], since=time.time() - 60)
     with Follower(str(tmp_path / "none"), journal=("--directory", str(tmp_path / "journal"))) as follower:
         records: list[LogRecord] = []
-        until = time.monotonic() + 20
+        until = time.monotonic() + WITHIN
         while not records and time.monotonic() < until:
             records = follower.read()
             time.sleep(0.02)

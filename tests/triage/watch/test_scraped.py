@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
+from tests.patience import WITHIN
 from tests.test_contrib_monitors import BOARD, queries
 from tests.triage.watch.conftest import Packets, Start
 from tests.triage.watch.test_service import free_port
 
 OFF_BUS = "NVRM: Xid (PCI:0000:10:00): 79, pid=811, name=python, GPU has fallen off the bus."
-WITHIN = 40.0
 
 
 class Prometheus:
@@ -34,7 +34,7 @@ class Prometheus:
         """Return the samples of an instant query; it must be understood."""
         url = f"http://127.0.0.1:{self.port}/api/v1/query?" + urllib.parse.urlencode({"query": query})
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=WITHIN) as answer:
                 told = json.load(answer)
         except urllib.error.HTTPError as error:
             if error.code == 503:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -27,8 +28,9 @@ from tui.source import Failed, Snapshot
 
 
 @pytest.fixture
-def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def kept(tmp_path: Path, warm_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two sweeps: g1 got another driver and then a fault, g2 did not answer the second time."""
+    shutil.copytree(warm_cache, tmp_path / "cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("GPU_TRIAGE_STORE", raising=False)
     path = tmp_path / "fleet.db"

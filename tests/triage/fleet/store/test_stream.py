@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import until
 from tests.triage.fleet.places import DAY
 from tests.triage.fleet.store.made import swept
 from triage.fleet.model import ANSWERED, FAILED, TIMED_OUT, Answer
@@ -62,9 +63,7 @@ def test_a_store_that_is_away_for_a_while_gets_everything(store: Store, monkeypa
     monkeypatch.setattr(write, "put", shaky)
     going = begun(store)
     going.silent(Answer("n1", TIMED_OUT, "late"))
-    until = time.monotonic() + 20
-    while len(tries) < 3 and time.monotonic() < until:
-        time.sleep(0.05)
+    until(lambda: len(tries) >= 3)
     ended = going.end()
 
     assert ([], None) == (ended.unsaved, ended.reason)
@@ -104,9 +103,7 @@ def test_a_process_that_dies_costs_the_nodes_it_read_and_not_the_sweep(tmp_path:
     shutil.copy(CAPTURE, tmp_path / "n2.tar.gz")
     going = begun(store)
     going.add("n2", 0.0, str(tmp_path / "n2.tar.gz"))
-    until = time.monotonic() + 60
-    while len(going._answers) < 1 and time.monotonic() < until:
-        time.sleep(0.05)
+    until(lambda: going._answers)
     for pid in list(going._pool._processes):
         os.kill(pid, signal.SIGKILL)
     going.add("n1", 0.0, str(tmp_path / "n1.tar.gz"))
@@ -132,5 +129,5 @@ def test_ctrl_c_ends_the_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         free.set()
         signal.signal(signal.SIGINT, before)
 
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 50  # it would take sixty
     assert (["n1"], "interrupted") == (ended.unsaved, ended.reason)

