@@ -45,8 +45,8 @@ STILL = tuple(f"gpu.counter.{n:02}" for n in range(60 - len(LEVELS) - len(MOVING
 def sweeps(made: Made, count: int) -> Iterator[tuple[float, list[Answer]]]:
     """Yield so many sweeps, evenly over the thirty days: when each began, and what each node said."""
     of_node: dict[str, list[Answer]] = {}
-    for answer in made.answers:
-        of_node.setdefault(answer.node, []).append(answer)
+    for each in made.answers:
+        of_node.setdefault(each.node, []).append(each)
     rnd = random.Random(7)
     step = DAYS * DAY / count
     for n in range(1, count + 1):
@@ -57,7 +57,7 @@ def sweeps(made: Made, count: int) -> Iterator[tuple[float, list[Answer]]]:
             if answer is None:  # it vanished
                 told.append(Answer(said[0].node, TIMED_OUT, "no answer within 30 seconds"))
                 continue
-            opened = tuple(each for each in answer.incidents if (epoch(each["opened_at"]) or 0.0) < at)
+            opened = tuple(open_ for open_ in answer.incidents if (epoch(open_["opened_at"]) or 0.0) < at)
             gpus = tuple(part._replace(numbers=numbers(part, rnd)) for part in answer.gpus)
             told.append(answer._replace(at=at, heard=(at - step, at), incidents=opened, gpus=gpus))
         yield at, told
