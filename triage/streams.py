@@ -18,6 +18,10 @@ BLOCK = 1 << 20
 """Bytes read at a time, and at most unpacked at a time."""
 WINDOW = 256 << 20
 """Bytes of memory that unpacking xz may take; `xz -9` needs 65 MiB."""
+_TOLD = 8
+"""Bytes by which a stream is told; the file may end before."""
+_RESERVED = b"\x20"
+"""The least flags of a gzip header that RFC 1952 (section 2.3.1) reserves: they must be zero."""
 _ZSTD_STEP = 64
 """Bytes given to zstd at a time: each four of them may become 128 KiB."""
 
@@ -39,12 +43,17 @@ class _Gzip:
             self._stream = zlib.decompressobj(wbits=31)
         else:
             self._stream = isal_zlib.decompressobj(wbits=31)
+        self._begun = False
 
     eof = property(lambda self: self._stream.eof)
     unused_data = property(lambda self: self._stream.unused_data)
     needs_input = property(lambda self: not self._stream.unconsumed_tail)
 
     def decompress(self, data: bytes, most: int) -> bytes:
+        # ISA-L takes any flags, and then makes of the same bytes what depends on how they arrive.
+        if not self._begun and data[3:4] >= _RESERVED:
+            raise ValueError("unknown header flags set")
+        self._begun = True
         unpacked: bytes = self._stream.decompress(self._stream.unconsumed_tail + data, most)
         return unpacked
 
@@ -131,7 +140,7 @@ def blocks(file: BinaryIO) -> Iterator[bytes]:
         Damaged: the compressed data is broken or breaks off; all blocks before were yielded.
         OSError: reading failed.
     """
-    head = _at_least(file, b"", 8)
+    head = _at_least(file, b"", _TOLD)
     for kind in KINDS:
         if head.startswith(kind.magic):
             yield from _unpacked(file, head, kind)
@@ -161,7 +170,7 @@ def _unpacked(file: BinaryIO, data: bytes, kind: Compression) -> Iterator[bytes]
                 if not data:
                     return
                 data = data.lstrip(b"\0")
-            data = _at_least(file, data, len(kind.magic))
+            data = _at_least(file, data, _TOLD)
             if not data.startswith(kind.magic):
                 raise Damaged(f"what follows the {kind.name} stream is none")
             stream = kind.new()

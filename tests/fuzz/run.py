@@ -1,4 +1,4 @@
-"""Fuzzes one target, guided by coverage: `python -m tests.fuzz.run TARGET [--seconds N] [--corpus DIR]`.
+"""Fuzzes one target, guided by coverage: `python -m tests.fuzz.run TARGET [--seconds N] [--runs N] [--size BYTES] [--corpus DIR]`.
 
 Needs atheris (libFuzzer for Python; x86-64 wheels).  What breaks a promise is
 written to `tests/fuzz/found/TARGET`, where the tests run it from then on.
@@ -22,6 +22,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Fuzz a reader, guided by coverage.")
     parser.add_argument("target")
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--runs", type=int, default=-1, help="stop after so many inputs")
+    parser.add_argument("--size", type=int, default=16384, help="longest input in bytes")
     parser.add_argument(
         "--corpus", type=Path, default=Path(".fuzz"), help="where inputs that reached new code are kept"
     )
@@ -43,9 +45,10 @@ def main() -> None:
             sys.argv[0],
             str(corpus),
             f"-max_total_time={args.seconds}",
+            f"-runs={args.runs}",
             f"-timeout={LONGEST}",
             f"-rss_limit_mb={MEMORY}",
-            "-max_len=16384",
+            f"-max_len={args.size}",
             f"-artifact_prefix={found}/",
             "-print_final_stats=1",
             "-verbosity=1",

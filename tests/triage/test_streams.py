@@ -88,3 +88,18 @@ def test_damaged_gzip_gives_what_stands_before_the_damage(fast: bool, monkeypatc
     assert broke
     assert len(whole) >= 1 << 20
     assert text[: 1 << 20] == whole[: 1 << 20]
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_a_gzip_header_with_flags_that_nobody_may_set_is_damage_however_it_arrives(size: int) -> None:
+    """ISA-L takes them, and then reads one thing from a file and another from a pipe."""
+
+    class Pieces(io.BytesIO):
+        def read1(self, most: int | None = -1) -> bytes:
+            return self.read(size)
+
+    packed = bytearray(gzip.compress(b"one line\n"))
+    packed[3] |= 0x80
+
+    with pytest.raises(Damaged, match="unknown header flags"):
+        list(blocks(Pieces(bytes(packed))))
