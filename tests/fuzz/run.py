@@ -1,4 +1,4 @@
-"""Fuzzes one target, guided by coverage: `python -m tests.fuzz.run TARGET [--seconds N] [--runs N] [--size BYTES] [--corpus DIR]`.
+"""Fuzzes one target, guided by coverage: `python -m tests.fuzz.run TARGET [--seconds N]` (and more, see --help).
 
 Needs atheris (libFuzzer for Python; x86-64 wheels).  What breaks a promise is
 written to `tests/fuzz/found/TARGET`, where the tests run it from then on.
