@@ -66,6 +66,7 @@ class _Zstandard:
 
         self._stream = zstandard.ZstdDecompressor().decompressobj()
         self._rest = b""
+        self._step = 1  # a frame that came whole would be read by other code, which takes other damage for sound
 
     eof = property(lambda self: self._stream.eof)
     unused_data = property(lambda self: self._stream.unused_data + self._rest)
@@ -74,8 +75,9 @@ class _Zstandard:
     def decompress(self, data: bytes, most: int) -> bytes:
         data, place, unpacked = self._rest + data, 0, []
         while place < len(data) and most > 0 and not self._stream.eof:
-            unpacked.append(self._stream.decompress(data[place : place + _ZSTD_STEP]))
-            place += _ZSTD_STEP
+            unpacked.append(self._stream.decompress(data[place : place + self._step]))
+            place += self._step
+            self._step = _ZSTD_STEP
             most -= len(unpacked[-1])
         self._rest = data[place:]
         return b"".join(unpacked)
