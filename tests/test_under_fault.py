@@ -129,13 +129,18 @@ def test_a_full_disk_costs_what_is_written_and_is_said_and_nothing_half_written_
     archive = run("collect", "--output", f"{full}/x.tar.gz", within=shown)
     cached = run("check", "--no-history", "--format", "json", within=shown, XDG_CACHE_HOME=str(full))
 
-    assert (3, f"gpu-triage: cannot write {full}/x.prom: No space left on device\nfill\nx.prom\nold\n") == (
+    assert (
+        3,
+        f"gpu-triage: cannot write {full}/x.prom: No space left on device; make room there\nfill\nx.prom\nold\n",
+    ) == (
         metrics.returncode,
         metrics.stderr,
     )
     assert metrics.stdout.startswith("GPU-TRIAGE UNKNOWN: cannot write")
     assert 4 == archive.returncode
-    assert f"cannot write {full}/x.tar.gz: No space left on device\nfill\nx.prom\nold\n" in archive.stderr
+    assert (
+        f"cannot write {full}/x.tar.gz: No space left on device; make room there\nfill\nx.prom\nold\n" in archive.stderr
+    )
     assert [] == report(cached)["notices"]
 
 

@@ -90,7 +90,7 @@ def _judged(raw: Raw, deadline: float) -> tuple[str, str | None, bytes | None]:
     if raw.timed_out or raw.status == 124:  # that of `timeout`
         heard = f"; it had sent {len(raw.output):,} bytes" if raw.output else ""
         return model.TIMED_OUT, f"no answer within {deadline:g} seconds{heard}", None
-    known = meaning(raw.errors) if raw.status else None
+    known = None if raw.status == 0 else meaning(raw.errors)
     if known is not None:
         return known[0], known[1], None
     said = _shown(raw.errors) or _shown(raw.output)

@@ -37,6 +37,14 @@ def test_what_ssh_and_srun_say_is_told_apart(errors: bytes, state: str) -> None:
     assert state == judge("n1", raw(errors=errors, status=255), 10.0).state
 
 
+def test_what_srun_said_counts_though_it_had_not_ended_when_it_was_given_up() -> None:
+    """On a busy machine a command may close its output and take a while to end."""
+    said = b"srun: error: Unable to allocate resources: Requested nodes are busy"
+
+    assert model.REFUSED == judge("n1", raw(errors=said, status=None), 10.0).state
+    assert model.UNREACHABLE == judge("n1", raw(status=None), 10.0).state
+
+
 @given(st.binary(max_size=300), st.sampled_from([b"", BEGIN.encode(), END.encode(), FAILED.encode()]), st.binary())
 def test_no_bytes_are_an_answer_or_a_mistake_of_ours(one: bytes, mark: bytes, two: bytes) -> None:
     outcome = judge("n1", raw(one + b"\n" + mark + b"\n" + two, two, len(one) % 3), 10.0)
