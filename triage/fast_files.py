@@ -28,6 +28,7 @@ from triage.scanner import Scanner
 from triage.streams import blocks
 from triage.taken import Input
 from triage.timeline import Spans, build
+from triage.worker import end_with_parent
 
 if TYPE_CHECKING:
     from triage.fast_parts import Found, Part, Plan
@@ -67,6 +68,7 @@ _given: list[Any] = []
 
 
 def _begin(*given: Any) -> None:
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process tells when to stop
     _given[:] = given
 

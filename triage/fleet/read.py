@@ -23,6 +23,7 @@ from triage.fleet.model import ANSWERED, FAILED, Answer, Part
 from triage.model import Assessment
 from triage.report import text, to_report
 from triage.rulebook.model import Rulebook
+from triage.worker import end_with_parent
 
 MOST_FACT = 256
 """Characters of a fact."""
@@ -111,6 +112,7 @@ def load_rules(root: Path | None, overlays: Sequence[Path]) -> None:
     """Load the rulebook of this process, for `read_in_worker`."""
     from triage.rulebook.cache import load
 
+    end_with_parent()
     global _rulebook
     _rulebook = load(root, overlays)
 
