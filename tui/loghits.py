@@ -16,6 +16,8 @@ from tui.loglines import Search
 _PAUSE = 0.005
 MOST = 1_000_000
 """Lines that are remembered (8 MB)."""
+FAR = 100_000
+"""Lines that the look through the whole file is given to come to where a search starts: some hundredths of a second."""
 
 
 class Hits:
@@ -71,8 +73,8 @@ class Hits:
                 # Nobody looks further: the file has grown since, or there were too many to remember.
                 found = self._file.find(max(start, reach) if forward else start, forward, chunk, line, stop)
                 return rows[place] if found is None and not forward and place >= 0 else found
-            if not looked:
-                # The look through the whole file is not here yet; often the next one is near.
+            if not looked and start > reach + FAR:
+                # The look through the whole file is far from here; often the next one is near.
                 looked = True
                 found = self._file.find(start, forward, chunk, line, lambda: stop() or self._reach > start)
                 if found is not None:

@@ -8,6 +8,7 @@ from threading import Event, Thread
 
 import pytest
 
+from tui import loghits
 from tui.logfile import LogFile
 from tui.loghits import Hits
 from tui.loglines import Search, search_for
@@ -80,6 +81,7 @@ def test_a_hit_nearby_is_there_before_the_whole_file_was_looked_through(
         yield 60_000, list(ROWS)
 
     monkeypatch.setattr(file, "each", each)
+    monkeypatch.setattr(loghits, "FAR", 1_000)  # of the 60,000 lines here
     hits = Hits(file, search_for("Xid"))
     thread = Thread(target=hits.collect, args=(never,))
     thread.start()
