@@ -75,7 +75,8 @@ def torment(folder: Path, kills: int, seed: int) -> Outcome:
             over = sweep.poll() is not None
             sweep.kill()
             _, errors = sweep.communicate()
-        assert b"Traceback" not in errors, errors
+        # A worker that was just being started says, in Python's own words, that who started it is gone.
+        assert b"Traceback" not in errors or b"in spawn_main" in errors, errors
         longest *= SOONER if over else LATER
         ended += over
         kept = _whole(out)
