@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.fake_nvml import Scenario, build
+from tests.needed import CI, missing
 from triage.rulebook import cache as rulebook_cache
 
-CI = os.environ.get("CI") == "true"
 # A machine that is busy is slow.  Other examples are tried each time by developers and by `make fuzz`, and not where a
 # change is judged, which is to have the same verdict each time.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=CI)
@@ -67,6 +67,5 @@ def promtool() -> str:
     """The checker of Prometheus, from Debian's package of that name."""
     found = shutil.which("promtool")
     if found is None:
-        why = "promtool is missing; install the Debian package prometheus"
-        pytest.fail(why) if CI else pytest.skip(why)
+        missing("promtool is missing; install the Debian package prometheus")
     return str(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.needed import missing
 from triage.render import prometheus
 from triage.watch import log
 
@@ -48,8 +48,7 @@ def test_the_rules_use_only_metrics_that_there_are() -> None:
 def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     """The program stands elsewhere here, and there is no manual page in a checkout; nothing else is changed."""
     if shutil.which("systemd-analyze") is None:
-        why = "systemd-analyze is missing; install the Debian package systemd"
-        pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
+        missing("systemd-analyze is missing; install the Debian package systemd")
     units = sorted((ROOT / "contrib" / "systemd").iterdir())
     for unit in units:
         text = unit.read_text().replace("/usr/bin/gpu-triage", sys.executable)
@@ -68,8 +67,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
 def test_the_units_leave_little_to_whoever_takes_them_over(unit: str, most: float) -> None:
     """By the score of systemd-analyze security, and the devices that are asked stay reachable."""
     if shutil.which("systemd-analyze") is None:
-        why = "systemd-analyze is missing; install the Debian package systemd"
-        pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
+        missing("systemd-analyze is missing; install the Debian package systemd")
     path = ROOT / "contrib" / "systemd" / unit
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=yes", "--no-pager", path], capture_output=True, text=True

@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-import pytest
+from tests.needed import missing
 
 SOURCE = Path(__file__).with_name("deny.c")
 STARTS = ("fork", "vfork", "clone", "clone3")
@@ -25,7 +25,7 @@ def mounted(script: str) -> list[str]:
     """Run a command where `script` (sh) has mounted or hidden something, seen by nobody else."""
     words = ["unshare", "--mount", "--propagation", "private", "sh", "-ec"]
     if subprocess.run([*words, "mount -t tmpfs none /mnt"], capture_output=True).returncode:
-        _missing("mounting needs root, CAP_SYS_ADMIN and `unshare` of util-linux")
+        missing("mounting needs root, CAP_SYS_ADMIN and `unshare` of util-linux")
     return [*words, f'{script}\nexec "$@"', "sh"]
 
 
@@ -47,21 +47,21 @@ def deadly(program: Path, calls: Iterable[str]) -> list[str]:
 def limited(what: str, most: int) -> list[str]:
     """Run a command under a limit (prlimit): `as` bytes of addresses, `nofile` descriptors, `nproc` processes."""
     if shutil.which("prlimit") is None:
-        _missing("prlimit of util-linux is missing")
+        missing("prlimit of util-linux is missing")
     return ["prlimit", f"--{what}={most}"]
 
 
 def nobody() -> list[str]:
     """Run a command as a user who owns nothing."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
-        _missing("becoming nobody needs root and setpriv of util-linux")
+        missing("becoming nobody needs root and setpriv of util-linux")
     return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
 
 
 def build(folder: Path) -> Path:
     """Compile what makes the kernel refuse system calls."""
     if shutil.which("cc") is None:
-        _missing("a C compiler (cc) is missing")
+        missing("a C compiler (cc) is missing")
     program = folder / "deny"
     subprocess.run(["cc", "-Wall", "-Werror", "-O1", "-o", program, SOURCE], check=True)
     return program
@@ -70,12 +70,8 @@ def build(folder: Path) -> Path:
 def slow_disk(folder: Path, milliseconds: int) -> dict[str, str]:
     """Return the environment of a program whose disk takes so long to keep what it is asked to keep."""
     if shutil.which("cc") is None:
-        _missing("a C compiler (cc) is missing")
+        missing("a C compiler (cc) is missing")
     library = folder / "slow_disk.so"
     source = SOURCE.with_name("slow_disk.c")
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, source], check=True)
     return {"LD_PRELOAD": str(library), "SLOW_DISK_MS": str(milliseconds)}
-
-
-def _missing(why: str) -> None:
-    pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.needed import missing
 from tests.triage.alert.peers import Alertmanager, Peer
 from tests.triage.cli.conftest import run, run_with_node
 from tests.triage.watch.conftest import kernel_log, nodes, packets, start
@@ -28,8 +28,7 @@ def alertmanager(tmp_path: Path, peer: Peer) -> Iterator[Alertmanager]:
     """A real Alertmanager, not started yet, that tells `peer`."""
     program = shutil.which("prometheus-alertmanager")
     if program is None:
-        why = "prometheus-alertmanager is missing; install the Debian package of that name"
-        pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
+        missing("prometheus-alertmanager is missing; install the Debian package of that name")
     made = Alertmanager(str(program), tmp_path, peer.url)
     yield made
     made.stop()

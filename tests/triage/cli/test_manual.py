@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.needed import missing
 from triage.cli import dispatch, fleet, rules
 from triage.cli.manual import Command, commands, help_of, page, pages
 
@@ -16,8 +16,7 @@ from triage.cli.manual import Command, commands, help_of, page, pages
 def shown(text: str, tmp_path: Path) -> str:
     """Return a page as a person reads it, in one line."""
     if shutil.which("mandoc") is None:
-        why = "mandoc is missing (apt install mandoc)"
-        pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
+        missing("mandoc is missing (apt install mandoc)")
     file = tmp_path / "page.1"
     file.write_text(text)
     read = subprocess.run(

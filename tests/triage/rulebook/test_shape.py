@@ -14,22 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.triage.rulebook.conftest import EXCEPTION, OFF_BUS, SIGNALS
+from tests.triage.test_catalog import FILES
 from triage.rulebook.load import RULES
 from triage.rulebook.shape import ANNOTATIONS, KEYWORDS, SCHEMAS, check, schema
 from triage.rulebook.yamlload import Document, parse, read
 
-CATALOG = (
-    "dcgm",
-    "driver-bugs",
-    "in-tree",
-    "nvlink-registers",
-    "nvlink5",
-    "recovery-actions",
-    "rminit",
-    "sxid",
-    "xid-buckets",
-    "xid-details",
-)
+CATALOG = (*FILES, "driver-bugs")
 NAMES = (
     *(f"{name}.v1" for name in CATALOG),
     "calibration.v1",
