@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Optional
 
 from probes import bounded
-from probes.model import NODE, NOT_SUPPORTED, TIMED_OUT, Entity, Missing, Reading, Source, Value
+from probes.model import NODE, TIMED_OUT, Entity, Missing, Reading, Source, Value
 from probes.named import NamedTuple
 from probes.nvml_failures import FAULTS, OPENING, Failures
-from probes.nvml_heard import Gpu, Heard
+from probes.nvml_heard import UNKNOWN, Gpu, Heard
 from probes.nvml_node import CPER, CPER_CALL, NODE_CALLS
 from probes.nvml_owed import BRIEF_OWED, BRIEFLY, OWED
 from probes.nvml_process import GRACE, called, end, left_over, remedy, start
@@ -39,7 +39,6 @@ _GATHER = 0.004
 _RESPONSIVE = "gpu.responsive"
 NOT_REACHED = "error:not-reached"  # time was up, or NVML gone, before this GPU's turn came; it is not accused
 
-_UNKNOWN = Missing(NOT_SUPPORTED)
 # What the node is asked and can do without, and the readings that come of it.
 _OF_NODE = {**{function: call.outs for call in NODE_CALLS for function, _ in call.ways}, CPER_CALL: (CPER,)}
 
@@ -208,7 +207,7 @@ def _unopened(heard: Heard, failed: Mapping[int, str]) -> list[tuple[int, str]]:
 def _unread(heard: Heard, failed: Mapping[int, str], index: int) -> bool:
     """Whether so little is known of a GPU that nobody may say that it is well."""
     if index in heard.done and index not in failed:
-        return isinstance(heard.gpu(index).values.get("gpu.state", (_UNKNOWN,))[0], Missing)
+        return isinstance(heard.gpu(index).values.get("gpu.state", (UNKNOWN,))[0], Missing)
     return failed.get(index) not in FAULTS
 
 

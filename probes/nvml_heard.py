@@ -10,7 +10,7 @@ from probes.named import NamedTuple
 from probes.nvml_owed import OWED
 from probes.nvml_process import asked
 
-_UNKNOWN = Missing(NOT_SUPPORTED)
+UNKNOWN = Missing(NOT_SUPPORTED)
 _decoded = json.JSONDecoder().raw_decode
 
 
@@ -63,7 +63,7 @@ class Heard:
             values = self.node if index is None else self.gpu(index).values
             for reading in readings:
                 told = reading[1]
-                value = _UNKNOWN if told is None else Missing(str(told["missing"])) if isinstance(told, dict) else told
+                value = UNKNOWN if told is None else Missing(str(told["missing"])) if isinstance(told, dict) else told
                 name, unit = OWED[reading[0]] if len(reading) == 2 else (reading[0], reading[2])
                 values[name] = (value, unit, at)
         elif kind == "gpu":

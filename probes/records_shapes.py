@@ -9,7 +9,8 @@ program's, whatever it looks like.
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Optional
+from functools import cached_property
+from typing import Callable, Optional
 
 from probes.named import NamedTuple
 from probes.records_text import MESSAGE_CAP
@@ -103,16 +104,13 @@ def _kernel_text(text: str) -> tuple[str, Optional[float]]:
 class _Shape:
     """A pattern that is compiled when it is first asked for: most logs are of one shape."""
 
-    match: Callable[[str], Optional[re.Match[str]]]
-
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
 
-    def __getattr__(self, name: str) -> Any:
-        if name != "match":
-            raise AttributeError(name)
-        self.match = re.compile(self._pattern, re.S).match
-        return self.match
+    @cached_property
+    def match(self) -> Callable[[str], Optional[re.Match[str]]]:
+        """What matches a text from its beginning."""
+        return re.compile(self._pattern, re.S).match
 
 
 class Shapes:

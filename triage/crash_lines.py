@@ -123,9 +123,10 @@ class Crash:
         fields.setdefault("symbol", self._frames[0][0] if self._frames else "")
         waits = (symbol for symbol, _ in self._frames if not _SCHEDULER.match(symbol))
         fields["wait"] = next(waits, "") if fields["kind"] == "hung-task" else ""
-        fields["frames"] = ",".join(dict.fromkeys(module for _, module in self._frames))
+        modules = dict.fromkeys(module for _, module in self._frames)
+        fields["frames"] = ",".join(modules)
         fields["origin"] = self._origin(fields.get("module", ""))
-        fields["origins"] = ",".join(dict.fromkeys(self._origin(module) for _, module in self._frames))
+        fields["origins"] = ",".join(dict.fromkeys(map(self._origin, modules)))
         fields["left_overs"] = ",".join(self._left_overs)
         return Signal("crash", None, fields, self.record)
 
@@ -136,7 +137,7 @@ class Crash:
         if module.startswith("nvidia"):
             return "nvidia"
         taint = self._fields.get("taint")
-        if module in in_tree() or (taint is not None and "O" not in taint):
+        if (taint is not None and "O" not in taint) or module in in_tree():
             return "in-tree"
         return ""
 

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import os
 import sys
-import threading
 from io import TextIOWrapper
 from typing import TextIO
 
@@ -143,6 +142,8 @@ def leave(code: int) -> None:
 
 def finish(code: int) -> None:
     """Do what is registered to be done at the end, and `leave`; returns if another thread goes on."""
+    import threading  # here, because most verbs do without
+
     if threading.active_count() == 1:
         atexit._run_exitfuncs()
         leave(code)

@@ -27,11 +27,12 @@ from triage import __version__
 from triage.fleet import model
 from triage.fleet.model import Answer, Json
 from triage.fleet.ways import MOST_OUTPUT, NODE_NAME, Raw, meaning
+from triage.fleet.whose import SWEEP
 from triage.render.safe import cut, safe
 from triage.report import TOOL
 
 SCHEMA_VERSION = 1
-FILE = "sweep.json"
+FILE = SWEEP
 SUFFIX = ".tar.gz"
 MOST_MANIFEST = 64 << 20
 SHOWN = 120

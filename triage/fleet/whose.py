@@ -20,7 +20,7 @@ from triage.folders import One, plan
 MOST = 64 << 10
 """Unpacked bytes of a file that are looked at."""
 SWEEP = "sweep.json"
-"""What the folder of a sweep begins with (`triage.fleet.sweep`, which is more than is needed here)."""
+"""The file by which the folder of a sweep is known (see `triage.fleet.sweep`)."""
 LOOKED_AT = 200
 """Entries of a folder that are looked at."""
 _OF_ONE = re.compile(r"(?:kern|syslog|messages|dmesg|journal|system|boot|console|vmcore|fabricmanager)\b")
