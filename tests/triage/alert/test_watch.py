@@ -91,7 +91,7 @@ def test_what_happens_while_alertmanager_is_away_and_the_watch_is_killed_arrives
     alertmanager.start()
     hook.answer = answer(200)
     already = len(hook.got)
-    watch = start("--kmsg", str(packets.path), "--alerts", str(alerts))
+    watch = start("--kmsg", str(packets.path), "--alerts", str(alerts))  # a killed one's sender may still be at it
     until(lambda: len(told(peer)) >= 6)
     until(lambda: len(hook.got) - already >= 6)
     assert 0 == watch.stop()  # what else it has to send it sends now

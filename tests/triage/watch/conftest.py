@@ -119,7 +119,9 @@ class Watching:
         return {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = WITHIN) -> int:
-        """End it, read the rest and return its exit code."""
+        """End it, read the rest and return its exit code; one that still loads is let get so far that it hears."""
+        if number != signal.SIGKILL:
+            until(lambda: self.process.poll() is not None or self._hears(signal.SIGTERM))
         if self.process.poll() is None:
             self.process.send_signal(number)
         code = self.process.wait(seconds)
@@ -138,6 +140,12 @@ class Watching:
         for pipe in (self.process.stdout, self.process.stderr):
             assert pipe is not None
             pipe.close()
+
+    def _hears(self, number: int) -> bool:
+        """Tell whether it has a handler for this signal (proc(5), SigCgt)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+        return bool(int(caught, 16) >> (number - 1) & 1)
 
     def _read(self) -> None:
         assert self.process.stdout is not None
