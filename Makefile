@@ -78,7 +78,7 @@ bench: $(DEV)
 
 FUZZ_SECONDS := 300
 FUZZED := records inputs explain fast rules words nodes \
-	kmsg journal crash smi_text smi_xml report pci captured streams site search pasted decoded
+	kmsg journal crash smi_text smi_xml report pci captured streams site search pasted decoded remote programs
 
 fuzz: $(DEV)
 	$(PIP) install --require-hashes --requirement requirements-fuzz.lock

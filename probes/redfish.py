@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import time
 from calendar import timegm
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Optional
 from urllib.parse import urlsplit
@@ -63,18 +63,23 @@ def probe(until: float, root: Path) -> Optional[Told]:
 
 def ask(found: Account, until: float, began: float) -> Told:
     """Read everything that is wanted of one controller; what fails is said, and the rest is told."""
-    failures: list[str] = []
     with Session(found, until) as session:
-        walk = _Walk(session, failures)
-        top = walk.get("/redfish/v1/")
-        if not top:
-            reason = failures[0] if failures else "it is no Redfish service"
-            return Told([], [], [Source("redfish", ORIGIN, False, began, time.time(), reason=reason)])
-        managers = list(walk.members(top.get("Managers")))
-        shift = next((offset for each in managers if (offset := _offset(each)) is not None), 0.0)
-        systems = list(walk.members(top.get("Systems")))
-        entries = [entry for each in (*systems, *managers) for entry in walk.log(each)]
-        parts = [part for each in walk.members(top.get("Chassis")) for part in walk.parts(each)]
+        return tell(session.get, began)
+
+
+def tell(resource: Callable[[str], dict[str, Any]], began: float) -> Told:
+    """Tell what the resources say, each got by its path; a resource that cannot be got raises `Refused`."""
+    failures: list[str] = []
+    walk = _Walk(resource, failures)
+    top = walk.get("/redfish/v1/")
+    if not top:
+        reason = failures[0] if failures else "it is no Redfish service"
+        return Told([], [], [Source("redfish", ORIGIN, False, began, time.time(), reason=reason)])
+    managers = list(walk.members(top.get("Managers")))
+    shift = next((offset for each in managers if (offset := _offset(each)) is not None), 0.0)
+    systems = list(walk.members(top.get("Systems")))
+    entries = [entry for each in (*systems, *managers) for entry in walk.log(each)]
+    parts = [part for each in walk.members(top.get("Chassis")) for part in walk.parts(each)]
     at = time.time()
     records = [record for record in (_record(e, shift) for e in entries) if record is not None]
     dated = sorted((r for r in records if r.at is not None and at - r.at <= RECENT), key=lambda r: (r.at, r.message))
@@ -94,8 +99,8 @@ def ask(found: Account, until: float, began: float) -> Told:
 class _Walk:
     """The tree of resources, read as far as it can be; a part that fails is said once and left out."""
 
-    def __init__(self, session: Session, failures: list[str]) -> None:
-        self._session, self._failures = session, failures
+    def __init__(self, resource: Callable[[str], dict[str, Any]], failures: list[str]) -> None:
+        self._resource, self._failures = resource, failures
         self._known: dict[str, dict[str, Any]] = {}
 
     def get(self, path: Any) -> dict[str, Any]:
@@ -103,7 +108,7 @@ class _Walk:
             return {}
         if path not in self._known:
             try:
-                self._known[path] = self._session.get(path)
+                self._known[path] = self._resource(path)
             except Refused as refused:
                 self._known[path] = {}
                 self._failures.append(str(refused))
@@ -159,11 +164,11 @@ def _part(kind: str, told: dict[str, Any]) -> Optional[Part]:
         return None
     name = told.get("Name") or told.get("FanName") or told.get("MemberId") or told.get("Id")
     celsius = told.get("ReadingCelsius")
-    number = float(celsius) if isinstance(celsius, (int, float)) and not isinstance(celsius, bool) else None
+    number = celsius if isinstance(celsius, (int, float)) and not isinstance(celsius, bool) else None
     grade = _GRADES.get(str(status.get("Health")).lower())
     if grade is None and number is None:
         return None
-    sane = number if number is not None and -60.0 <= number <= 200.0 else None
+    sane = float(number) if number is not None and -60 <= number <= 200 else None  # a huge one has no float
     return Part(kind, _clean(name)[:60] if isinstance(name, str) else kind, grade or "unknown", sane)
 
 

@@ -37,7 +37,8 @@ def main() -> None:
     corpus = args.corpus / args.target
     corpus.mkdir(parents=True, exist_ok=True)
     for seed in seeds.seeds(args.target):
-        (corpus / hashlib.sha256(seed).hexdigest()[:16]).write_bytes(seed)
+        for piece in seeds.cut(seed, args.size):
+            (corpus / hashlib.sha256(piece).hexdigest()[:16]).write_bytes(piece)
     found = seeds.FOUND / args.target
     found.mkdir(parents=True, exist_ok=True)
     atheris.Setup(

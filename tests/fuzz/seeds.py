@@ -9,7 +9,7 @@ import lzma
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.fuzz import single_seeds
+from tests.fuzz import answers, single_seeds
 
 ROOT = Path(__file__).parents[2]
 FOUND = Path(__file__).parent / "found"
@@ -61,5 +61,13 @@ def seeds(name: str) -> Iterator[bytes]:
             ("node,rack\nn1,r1\n", '[{"node": "n1", "rack": "r1"}]', "- {node: n1, rack: r1}\n")
         ):
             yield bytes((number,)) + text.encode()
+    elif name in answers.TARGETS:
+        yield from answers.seeds(name)
     else:
         yield from single_seeds.seeds(name)
+
+
+def cut(seed: bytes, size: int) -> Iterator[bytes]:
+    """Yield a seed in pieces of at most so many bytes, each overlapping the next by half, so that all is reached."""
+    for start in range(0, max(1, len(seed) - size // 2), max(1, size // 2)):
+        yield seed[start : start + size]

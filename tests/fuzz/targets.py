@@ -21,7 +21,7 @@ from unicodedata import category
 from probes.model import LogRecord
 from probes.records import parse_lines
 from probes.records_text import MESSAGE_CAP, TEXT_CAP
-from tests.fuzz import single
+from tests.fuzz import answers, single
 from triage import decode
 from triage.assess import assess
 from triage.fast_files import read_log  # noqa: F401  # loaded before fuzzing begins, so that it is instrumented once
@@ -182,6 +182,8 @@ def nodes(data: bytes) -> None:
         os.unlink(name)
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (records, inputs, explain, fast, rules, words, nodes)
-} | single.TARGETS
+TARGETS: dict[str, Callable[[bytes], None]] = (
+    {target.__name__: target for target in (records, inputs, explain, fast, rules, words, nodes)}
+    | single.TARGETS
+    | answers.TARGETS
+)

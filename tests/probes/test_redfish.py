@@ -276,6 +276,17 @@ def test_nonsense_in_any_place_breaks_nothing(bmc: Bmc, nonsense: Any) -> None:
     assert all(record.message.isprintable() for record in told.records)
 
 
+@pytest.mark.parametrize(
+    "celsius", [10**400, -(10**400), 1e400, True, "hot"], ids=["huge", "tiny", "inf", "yes", "word"]
+)
+def test_a_temperature_that_cannot_be_is_none(bmc: Bmc, celsius: Any) -> None:
+    bmc.pages["/redfish/v1/Chassis/1/Thermal"] = {"Temperatures": [
+        {"Name": "Inlet", "ReadingCelsius": 24}, {"Name": "GPU 3", "ReadingCelsius": celsius},
+    ]}  # fmt: skip
+
+    assert 24.0 == values(ask(bmc))["bmc.temperature.highest"]
+
+
 def test_a_service_that_leads_in_circles_is_asked_so_often_and_no_more(bmc: Bmc) -> None:
     loop = {"Members": [{"@odata.id": f"/redfish/v1/{n}"} for n in range(5000)]}
     for name in ("Systems", "Managers", "Chassis"):
