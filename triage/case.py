@@ -7,7 +7,7 @@ The clauses of `triage.clauses` and of `triage.known_bugs` are built on this.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import re2
@@ -68,15 +68,8 @@ class Case(NamedTuple):
 
 def selected(select: Select, timeline: Timeline, triggers: Sequence[Signal] = ()) -> list[Signal]:
     """Return the signals that a selector means, in order."""
-    chosen: Iterable[Signal]
-    if select.trigger:
-        chosen = triggers
-    else:
-        chosen = timeline.named(select.signals)
-        if select.xids:
-            codes = {str(code) for code in select.xids}
-            xids = (s for s in timeline.named(("xid",)) if s.fields.get("xid") in codes)
-            chosen = [*chosen, *xids]
+    names = (*select.signals, *(f"xid-{code}" for code in select.xids))
+    chosen = triggers if select.trigger else timeline.named(names)
     found = [*_holding(select.where, chosen)] if select.where else [*chosen]
     found.sort(key=lambda s: s.order)
     return found
@@ -121,14 +114,15 @@ def readable(case: Case, before: float) -> str | None:
 _regex = cache(re2.compile)
 
 
+@lru_cache(1024)
 def matches(pattern: str, text: str) -> bool:
-    """Whether a linear-time regex is found in a text."""
+    """Whether a linear-time regex is found in a text.  Thousands of lines differ in other fields than the one asked."""
     return bool(_regex(pattern).search(text))
 
 
 def holds(where: Mapping[str, str], fields: Mapping[str, str]) -> bool:
     """Whether each of these fields is there and holds a match of its regex."""
-    return all(field in fields and _regex(pattern).search(fields[field]) for field, pattern in where.items())
+    return all(field in fields and matches(pattern, fields[field]) for field, pattern in where.items())
 
 
 def belongs(case: Case, signal: Signal, same: str) -> bool:

@@ -40,7 +40,7 @@ class Span(NamedTuple):
 
 
 class Timeline(NamedTuple):
-    """The folded signals in order, and where they can be looked up."""
+    """The folded signals in order, and where they can be looked up: by name, an Xid also by its number, as `xid-79`."""
 
     signals: tuple[Signal, ...]
     by_name: Mapping[str, tuple[Signal, ...]]
@@ -266,6 +266,8 @@ class Axis:
         by_name: dict[str, list[Signal]] = {}
         for signal in numbered:
             by_name.setdefault(signal.name, []).append(signal)
+            if signal.name == "xid":
+                by_name.setdefault(f"xid-{signal.fields.get('xid')}", []).append(signal)
         spans = self.spans.result(numbered)
         return Timeline(numbered, {n: tuple(s) for n, s in by_name.items()}, spans, tuple(notices))
 
