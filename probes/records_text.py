@@ -86,6 +86,7 @@ def _spell(match: re.Match[str]) -> str:
 
 def writer(identifier: str) -> str:
     """Return who a log says wrote a line; nobody there is one of the probes."""
+    identifier = identifier.replace("\t", " ")  # a name takes its place in a column, a message does not
     return f"{identifier}?" if identifier in OURS else identifier
 
 

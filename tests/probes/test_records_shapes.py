@@ -167,6 +167,7 @@ PROGRAMS: list[tuple[str, str, int | None]] = [
     (f"Jun 30 11:07:05 host NVRM: {XID_79}", "NVRM", None),
     (f"Jun 30 11:07:05 host kernel[12]: {XID_79}", "kernel", 12),
     (f"Jun 30 11:07:05 host Isolated Web Co[3141]: {XID_79}", "Isolated Web Co", 3141),
+    (f"Jun 30 11:07:05 host Isolated\tWeb Co[3141]: {XID_79}", "Isolated Web Co", 3141),
     (f"xyz 30 11:07:05 host app[1]: {XID_79}", "app", 1),
     (f"2025-04-09T04:08:00.123456+02:00 host python[77]: {XID_79}", "python", 77),
     (f"Wed 2025-06-04 10:11:12 UTC host app[5]: {XID_79}", "app", 5),
