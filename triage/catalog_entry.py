@@ -323,9 +323,9 @@ def _bare_xid(code: int, rulebook: Rulebook) -> Signal:
 
 def _rules(signal: Signal, rulebook: Rulebook) -> list[Json]:
     from triage.clauses import selected
-    from triage.timeline import Timeline
+    from triage.timeline import Timeline, by_name
 
-    alone = Timeline((signal,), {signal.name: (signal,)}, {}, ())
+    alone = Timeline((signal,), by_name((signal,)), {}, ())
     return [
         _rule(rule, rulebook)
         for rule in rulebook.rules

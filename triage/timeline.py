@@ -40,7 +40,7 @@ class Span(NamedTuple):
 
 
 class Timeline(NamedTuple):
-    """The folded signals in order, and where they can be looked up: by name, an Xid also by its number, as `xid-79`."""
+    """The folded signals in order, and where they can be looked up (`by_name`)."""
 
     signals: tuple[Signal, ...]
     by_name: Mapping[str, tuple[Signal, ...]]
@@ -263,13 +263,17 @@ class Axis:
                 + ": its records stand after those of the other logs; order between them is unknown"
             )
         numbered = tuple(signal._replace(order=i, last_order=i) for i, signal in enumerate(merged))
-        by_name: dict[str, list[Signal]] = {}
-        for signal in numbered:
-            by_name.setdefault(signal.name, []).append(signal)
-            if signal.name == "xid":
-                by_name.setdefault(f"xid-{signal.fields.get('xid')}", []).append(signal)
-        spans = self.spans.result(numbered)
-        return Timeline(numbered, {n: tuple(s) for n, s in by_name.items()}, spans, tuple(notices))
+        return Timeline(numbered, by_name(numbered), self.spans.result(numbered), tuple(notices))
+
+
+def by_name(signals: Iterable[Signal]) -> dict[str, tuple[Signal, ...]]:
+    """Return the signals of each name, and of each Xid under its number, as `xid-79`, in their order."""
+    found: dict[str, list[Signal]] = {}
+    for signal in signals:
+        found.setdefault(signal.name, []).append(signal)
+        if signal.name == "xid":
+            found.setdefault(f"xid-{signal.fields.get('xid')}", []).append(signal)
+    return {name: tuple(those) for name, those in found.items()}
 
 
 def _ended(burst: Burst) -> tuple[float, float]:
