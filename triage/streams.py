@@ -7,6 +7,7 @@ a bomb nor a line of any length fills the memory.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -20,8 +21,8 @@ WINDOW = 256 << 20
 """Bytes of memory that unpacking xz may take; `xz -9` needs 65 MiB."""
 _TOLD = 8
 """Bytes by which a stream is told; the file may end before."""
-_RESERVED = b"\x20"
-"""The least flags of a gzip header that RFC 1952 (section 2.3.1) reserves: they must be zero."""
+_UNSURE = 0b1110_0010
+"""Flags of a gzip header (RFC 1952, section 2.3.1): its own checksum, and what is reserved and must be zero."""
 _ZSTD_STEP = 64
 """Bytes given to zstd at a time: each four of them may become 128 KiB."""
 
@@ -31,31 +32,33 @@ class Damaged(Exception):
 
 
 class _Gzip:
-    """zlib, or ISA-L where it is installed, with the interface that bz2 and lzma share."""
+    """ISA-L where it is installed, else zlib, with the interface that bz2 and lzma share."""
 
     def __init__(self) -> None:
-        self._stream: Any
-        try:
-            from isal import isal_zlib
-        except ImportError:  # the same data, two to three times as slowly
-            import zlib
-
-            self._stream = zlib.decompressobj(wbits=31)
-        else:
-            self._stream = isal_zlib.decompressobj(wbits=31)
-        self._begun = False
+        self._stream: Any = None
 
     eof = property(lambda self: self._stream.eof)
     unused_data = property(lambda self: self._stream.unused_data)
     needs_input = property(lambda self: not self._stream.unconsumed_tail)
 
     def decompress(self, data: bytes, most: int) -> bytes:
-        # ISA-L takes any flags, and then makes of the same bytes what depends on how they arrive.
-        if not self._begun and data[3:4] >= _RESERVED:
-            raise ValueError("unknown header flags set")
-        self._begun = True
+        if self._stream is None:
+            self._stream = _inflate(data)
         unpacked: bytes = self._stream.decompress(self._stream.unconsumed_tail + data, most)
         return unpacked
+
+
+def _inflate(head: bytes) -> Any:
+    """What unpacks the gzip stream that begins so.  zlib takes two to three times as long."""
+    import zlib
+
+    # Of headers with these flags ISA-L makes what depends on how their bytes arrive.
+    if not any(flags & _UNSURE for flags in head[3:4]):
+        with contextlib.suppress(ImportError):
+            from isal import isal_zlib
+
+            return isal_zlib.decompressobj(wbits=31)
+    return zlib.decompressobj(wbits=31)
 
 
 class _Zstandard:

@@ -6,6 +6,7 @@ import gzip
 import io
 import random
 import sys
+import zlib
 
 import pytest
 from hypothesis import given
@@ -93,13 +94,27 @@ def test_damaged_gzip_gives_what_stands_before_the_damage(fast: bool, monkeypatc
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
 def test_a_gzip_header_with_flags_that_nobody_may_set_is_damage_however_it_arrives(size: int) -> None:
     """ISA-L takes them, and then reads one thing from a file and another from a pipe."""
-
-    class Pieces(io.BytesIO):
-        def read1(self, most: int | None = -1) -> bytes:
-            return self.read(size)
-
     packed = bytearray(gzip.compress(b"one line\n"))
     packed[3] |= 0x80
 
     with pytest.raises(Damaged, match="unknown header flags"):
-        list(blocks(Pieces(bytes(packed))))
+        list(blocks(in_pieces(bytes(packed), size)))
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_the_checksum_of_a_gzip_header_is_held_against_it_however_it_arrives(size: int) -> None:
+    packed = gzip.compress(b"one line\n", mtime=0)
+    head = packed[:3] + b"\x02" + packed[4:10]
+    right = (zlib.crc32(head) & 0xFFFF).to_bytes(2, "little")
+
+    assert b"one line\n" == b"".join(blocks(in_pieces(head + right + packed[10:], size)))
+    with pytest.raises(Damaged, match="header crc mismatch"):
+        list(blocks(in_pieces(head + b"no" + packed[10:], size)))
+
+
+def in_pieces(data: bytes, size: int) -> io.BytesIO:
+    class Pieces(io.BytesIO):
+        def read1(self, _most: int | None = -1) -> bytes:
+            return self.read(size)
+
+    return Pieces(data)
