@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.needed import missing
+from tests.ports import free_port
 
 USER, PASSWORD, DATABASE = "triage", "s3cret-word", "fleet"
 UP_WITHIN = 60.0
@@ -48,7 +49,7 @@ class PostgresServer:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="gpu-triage-postgres-"))
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._places = 0
 
@@ -158,9 +159,3 @@ def _programs() -> Path:
     found = programs()
     assert found is not None
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as given:
-        given.bind(("127.0.0.1", 0))
-        return int(given.getsockname()[1])

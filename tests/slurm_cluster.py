@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 UP_WITHIN = 60.0
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sinfo", "srun", "scontrol", "runuser")
 
@@ -78,7 +80,7 @@ class SlurmCluster:
         for name in ("state", "spool", "log"):
             (self.folder / name).mkdir(parents=True)
         self._start_munge()
-        control, *ports = _free_ports(self.nodes + 1)
+        control, *ports = (free_port() for _ in range(self.nodes + 1))
         lines = [
             "ClusterName=test",
             "SlurmctldHost=localhost(127.0.0.1)",
@@ -161,14 +163,3 @@ class SlurmCluster:
                 start_new_session=True,
             )
         )
-
-
-def _free_ports(count: int) -> list[int]:
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in held]
-    finally:
-        for each in held:
-            each.close()

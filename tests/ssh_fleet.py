@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parent.parent
 SSHD = "/usr/sbin/sshd"
 UP_WITHIN = 60.0
@@ -73,7 +75,7 @@ class SshFleet:
         assert len(names) < 250
         self.folder, self.names, self.odd = folder, names, odd
         self.config = folder / "ssh_config"
-        self._port = port or _free_port()
+        self._port = port or free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> SshFleet:
@@ -199,9 +201,3 @@ class SshFleet:
 
 def _child(pid: int) -> int:
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -21,6 +20,7 @@ from tests import kernel_ring
 from tests.fake_nvml import Scenario
 from tests.needed import missing
 from tests.patience import WITHIN, until
+from tests.ports import free_port
 from triage.render import prometheus
 from triage.watch import log
 
@@ -146,9 +146,7 @@ def node_exporter(tmp_path: Path) -> Iterator[tuple[Path, int]]:
     assert found is not None
     folder = tmp_path / "textfile"
     folder.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     words = [
         found, f"--web.listen-address=127.0.0.1:{port}", "--collector.disable-defaults", "--collector.textfile",
         f"--collector.textfile.directory={folder}",

@@ -16,6 +16,7 @@ import pytest
 from probes import around, bmc, bmc_sensors
 from probes.model import LogRecord, Missing
 from tests.patience import until
+from tests.ports import free_port
 
 EMULATOR = """\
 mc_setbmc 0x20
@@ -70,9 +71,7 @@ def ask(tmp_path: Path) -> Iterator[list[str]]:
     """How the simulated BMC is asked."""
     if not can_run():
         pytest.skip("ipmi_sim or ipmitool is not installed: apt-get install openipmi ipmitool")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port(socket.SOCK_DGRAM)
     (tmp_path / "bmc.emu").write_text(EMULATOR)
     (tmp_path / "lan.conf").write_text(LAN.format(port=port))
     (tmp_path / "state").mkdir()

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import ssl
 import threading
 import time
@@ -20,6 +19,7 @@ from probes import redfish, redfish_http
 from probes.around import begin
 from probes.model import Value
 from probes.redfish_http import Account, Refused, account
+from tests.ports import free_port
 from tests.probes.redfish_bmc import PASSWORD, USER, Bmc, Handler, certify, entry, pages, running, stamp
 
 SEL = "/redfish/v1/Systems/1/LogServices/SEL/Entries"
@@ -300,10 +300,7 @@ def test_a_service_that_leads_in_circles_is_asked_so_often_and_no_more(bmc: Bmc)
 
 
 def test_nobody_at_the_other_end_is_said() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    told = redfish.ask(Account("127.0.0.1", port, False, USER, PASSWORD), time.monotonic() + 5, time.time())
+    told = redfish.ask(Account("127.0.0.1", free_port(), False, USER, PASSWORD), time.monotonic() + 5, time.time())
 
     assert "refused" in str(told.sources[0].reason)
 

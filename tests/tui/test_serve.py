@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +14,11 @@ from typing import NamedTuple
 import aiohttp
 import pytest
 
+from tests.patience import WITHIN
+from tests.ports import free_port
+
 ROOT = Path(__file__).parent.parent.parent
 LOG = "examples/bus-errors-then-xid79.log"
-PATIENCE = 30.0
 
 
 class Served(NamedTuple):
@@ -32,9 +33,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The real program, serving a log whose name a shell would stumble over."""
     strange = tmp_path_factory.mktemp("a b;touch gone") / "it's $(touch gone).log"
     strange.write_bytes((ROOT / LOG).read_bytes())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "triage", "tui", "--serve", f"--port={port}", str(strange), "--no-history"], cwd=ROOT,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
@@ -44,7 +43,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     address = process.stdout.readline().strip()
     yield Served(f"http://127.0.0.1:{port}", address)
     os.killpg(process.pid, signal.SIGINT)
-    process.wait(PATIENCE)
+    process.wait(WITHIN)
     process.stdout.close()
     assert not (ROOT / "gone").exists()
 
@@ -61,12 +60,12 @@ def test_the_address_that_is_printed_opens_the_screens(served: Served) -> None:
             headers = {"Origin": served.root}
             async with browser.ws_connect(f"{served.root}/ws?width=100&height=30", headers=headers) as screen:
                 while b"incident" not in seen or b"READ-ONLY" not in seen:
-                    message = await screen.receive(PATIENCE)
+                    message = await screen.receive(WITHIN)
                     assert message.type in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT), message
                     seen += message.data if isinstance(message.data, bytes) else message.data.encode()
         return text, policy, seen
 
-    text, policy, seen = asyncio.run(asyncio.wait_for(visit(), 2 * PATIENCE))
+    text, policy, seen = asyncio.run(asyncio.wait_for(visit(), 2 * WITHIN))
 
     assert f"ws://{served.root.removeprefix('http://')}/ws" in text
     assert "default-src 'none'" in policy
@@ -92,7 +91,7 @@ def test_whoever_has_no_secret_or_comes_from_another_page_sees_nothing(
         async with aiohttp.ClientSession() as browser, browser.get(where, headers=headers) as page:
             return page.status
 
-    assert 403 == asyncio.run(asyncio.wait_for(visit(), PATIENCE))
+    assert 403 == asyncio.run(asyncio.wait_for(visit(), WITHIN))
 
 
 def test_it_listens_on_loopback_alone(served: Served) -> None:
@@ -122,7 +121,7 @@ def test_what_cannot_be_served_is_said_in_one_line(
     given = [port if word == "TAKEN" else word for word in words]
     ran = subprocess.run(
         [sys.executable, "-m", "triage", "tui", "--serve", *given], cwd=ROOT, env={**os.environ, **environ},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=WITHIN,
     )  # fmt: skip
 
     assert 2 == ran.returncode

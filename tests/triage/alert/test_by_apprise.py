@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.triage.alert.bodies import START, body
-from tests.triage.alert.peers import Peer, answer, free_port
+from tests.triage.alert.peers import Peer, answer
 from triage.alert import by_apprise, payload, send
 from triage.alert.config import Target
 from triage.alert.secret import Secret

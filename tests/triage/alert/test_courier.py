@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from tests.patience import until
+from tests.ports import free_port
 from tests.triage.alert.bodies import START, body, change
-from tests.triage.alert.peers import Alertmanager, Got, Peer, answer, free_port, told
+from tests.triage.alert.peers import Alertmanager, Got, Peer, answer, told
 from tests.triage.alert.test_payload import PAGERDUTY
 from triage.alert import courier
 from triage.alert.config import Target

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.patience import until
+from tests.ports import free_port
 from tests.triage.alert.bodies import START, body, change
 from tests.triage.alert.conftest import Configure
-from tests.triage.alert.peers import Alertmanager, Peer, answer, free_port, told
+from tests.triage.alert.peers import Alertmanager, Peer, answer, told
 from tests.triage.cli.conftest import Run
 from tests.triage.cli.test_check import LOST, WELL
 from tests.triage.cli.test_schema import fits

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.triage.alert.peers import Got, Peer, answer, free_port
+from tests.ports import free_port
+from tests.triage.alert.peers import Got, Peer, answer
 from triage.alert.post import Request, forbidden, post
 
 Serve = Callable[[Callable[[socket.socket], None]], str]

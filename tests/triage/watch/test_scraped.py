@@ -17,9 +17,9 @@ import pytest
 
 from tests.needed import missing
 from tests.patience import WITHIN
+from tests.ports import free_port
 from tests.test_contrib_monitors import BOARD, queries
 from tests.triage.watch.conftest import Packets, Start
-from tests.triage.watch.test_service import free_port
 
 OFF_BUS = "NVRM: Xid (PCI:0000:10:00): 79, pid=811, name=python, GPU has fallen off the bus."
 

@@ -22,17 +22,13 @@ import pytest
 
 from tests.fake_nvml import Scenario
 from tests.patience import WITHIN, until
+from tests.ports import free_port
 from tests.triage.watch.conftest import Packets, Start, Watching, check_lines
 from triage.rulebook.folders import RULES
 from triage.watch.clocks import Clocks
 from triage.watch.notify import Notify
 
 OFF_BUS = "NVRM: Xid (PCI:{pci}): 79, pid=811, name=python, GPU has fallen off the bus."
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def metrics(port: int) -> str:
