@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from probes.stuck import start_of
 from tests.fake_nvml import Scenario
 from tests.patience import WITHIN, until
 from tests.triage.alert.conftest import Configure
@@ -187,16 +188,17 @@ def test_a_sender_that_dies_is_started_again_and_that_is_told(
     tmp_path: Path,
 ) -> None:
     watch = start("--kmsg", str(packets.path), "--alerts", str(configure(webhook(hook, tmp_path)))).ready()
-    senders = [pid for pid in watch.children() if b"alert.sender" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    assert 1 == len(senders)
-    os.kill(senders[0], signal.SIGKILL)
+    sender = watch.child(b"alert.sender")
+    began = start_of(sender)
+    os.kill(sender, signal.SIGKILL)
     notice = watch.wait_for(lambda line: line.get("what") == "alerts-off")
     packets.write(OFF_BUS.format(pci="0000:10:00"))
     until(lambda: hook.got)
 
     assert "has ended (-9)" in notice["says"]
     assert 0 == watch.stop()
-    assert not any(os.path.exists(f"/proc/{pid}") for pid in senders)
+    assert began is not None
+    assert start_of(sender) != began
     check_lines(watch)
     hook.close()
 

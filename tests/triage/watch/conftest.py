@@ -113,10 +113,24 @@ class Watching:
         """Return the notices of this kind."""
         return [line for _, line in self.lines if line["kind"] == "notice" and line["what"] == what]
 
-    def children(self) -> set[int]:
-        """Return the process ids of its children."""
-        tasks = Path(f"/proc/{self.process.pid}/task")
-        return {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+    def children(self) -> dict[int, bytes]:
+        """Return the process ids of its children, and the words of their commands."""
+        found: dict[int, bytes] = {}
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            with contextlib.suppress(OSError):  # a thread, or a child, that ends meanwhile
+                for pid in (task / "children").read_text().split():
+                    found[int(pid)] = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return found
+
+    def child(self, word: bytes) -> int:
+        """Return the process id of its child that has this in its command; there must be one."""
+        (pid,) = until(lambda: [pid for pid, words in self.children().items() if word in words])
+        return pid
+
+    def halt(self) -> None:
+        """Stop it as a debugger does, and wait until no thread of it runs; `SIGCONT` lets it go on."""
+        self.process.send_signal(signal.SIGSTOP)
+        until(lambda: self._states() == {"T"})
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = WITHIN) -> int:
         """End it, read the rest and return its exit code; one that still loads is let get so far that it hears."""
@@ -140,6 +154,14 @@ class Watching:
         for pipe in (self.process.stdout, self.process.stderr):
             assert pipe is not None
             pipe.close()
+
+    def _states(self) -> set[str]:
+        """Return the states of its threads (proc(5))."""
+        found = set()
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            with contextlib.suppress(OSError):  # one that ends meanwhile
+                found.add((task / "stat").read_text().rpartition(") ")[2][0])
+        return found
 
     def _hears(self, number: int) -> bool:
         """Tell whether it has a handler for this signal (proc(5), SigCgt)."""

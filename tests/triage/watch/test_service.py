@@ -189,7 +189,10 @@ def test_it_listens_nowhere_unless_it_is_asked_to(start: Start, packets: Packets
     """No socket of its process is a listening one."""
     watch = start("--kmsg", str(packets.path)).ready()
 
-    inodes = {os.readlink(fd) for fd in Path(f"/proc/{watch.process.pid}/fd").iterdir()}
+    inodes = set()
+    for fd in Path(f"/proc/{watch.process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            inodes.add(os.readlink(fd))
     listening = [
         line.split()
         for table in ("tcp", "tcp6", "udp", "udp6")
@@ -218,7 +221,7 @@ def test_a_history_that_is_lost_while_it_watches_stops_nothing(start: Start, pac
     watch = start("--kmsg", str(packets.path)).ready()
     packets.write(OFF_BUS.format(pci="0000:10:00"))
     before = watch.opened("0000:10:00")
-    with sqlite3.connect(tmp_path / "state" / "history.db") as db:
+    with sqlite3.connect(tmp_path / "state" / "history.db", timeout=WITHIN) as db:
         db.execute("PRAGMA user_version = 99")  # as a newer gpu-triage would leave it
     db.close()
     packets.write(OFF_BUS.format(pci="0000:11:00"))

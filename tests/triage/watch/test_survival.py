@@ -49,7 +49,7 @@ def test_a_ring_that_overran_it_is_told_and_so_is_what_it_holds_then(start: Star
     before, after = address(), address()
     inject(OFF_BUS.format(pci=before))
     watch.opened(before)
-    os.kill(watch.process.pid, signal.SIGSTOP)
+    watch.halt()
     first = kernel_ring.newest()
     kernel_ring.flush()
     inject(OFF_BUS.format(pci=after))
@@ -140,8 +140,7 @@ def test_a_journal_is_followed_over_restarts_rotation_and_the_end_of_who_reads_i
     seen(places[1])
     journald.rotate()
     seen(places[2])
-    (reader,) = (pid for pid in watch.children() if b"journalctl" in Path(f"/proc/{pid}/cmdline").read_bytes())
-    os.kill(reader, signal.SIGKILL)
+    os.kill(watch.child(b"journalctl"), signal.SIGKILL)
     watch.wait_for(lambda line: line.get("what") == "log-unreadable" and "journalctl ended" in line["says"])
     seen(places[3])
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from probes.stuck import start_of
 from tests.fake_nvml import Scenario
 from tests.patience import WITHIN, until
 from tests.triage.watch.conftest import Packets, Start, check_lines, inject, is_open
@@ -92,8 +93,8 @@ def test_killed_at_random_moments_it_loses_nothing_and_numbers_what_it_repeats(s
 def test_it_drains_when_it_is_told_to_end(start: Start, packets: Packets) -> None:
     """What stands in the log when SIGTERM comes is still told, and no child is left."""
     watch = start("--kmsg", str(packets.path)).ready().listens()
-    children = watch.children()
-    os.kill(watch.process.pid, signal.SIGSTOP)
+    watch.halt()
+    children = {pid: start_of(pid) for pid in watch.children()}
     packets.write(OFF_BUS.format(pci="0000:10:00"))
     os.kill(watch.process.pid, signal.SIGTERM)
     os.kill(watch.process.pid, signal.SIGCONT)
@@ -102,7 +103,8 @@ def test_it_drains_when_it_is_told_to_end(start: Start, packets: Packets) -> Non
     assert 1 == len(watch.opens("0000:10:00"))
     assert ("end", True) == (watch.lines[-1][1]["kind"], watch.lines[-1][1]["complete"])
     assert children
-    assert [] == [pid for pid in children if os.path.exists(f"/proc/{pid}")]
+    # One that was at a reading is killed by the kernel once the watch has ended.
+    until(lambda: not [pid for pid, began in children.items() if began is not None and start_of(pid) == began])
 
 
 def test_records_that_were_overwritten_are_counted_and_told(start: Start, packets: Packets) -> None:
