@@ -58,11 +58,13 @@ class Happenings:
                 self._expected = [*self._expected[1 - MOST :], (time.monotonic() + grace, event)]
         return bool(events)
 
-    def tell(self) -> bool:
-        """Feed the judge with Xids that the kernel log did not tell in time; whether there is something to decide."""
-        now = time.monotonic()
-        due = [event for until, event in self._expected if until <= now]
-        self._expected = [(until, event) for until, event in self._expected if until > now]
+    def tell(self, looked: float) -> bool:
+        """Feed the judge with Xids that the kernel log did not tell in time; whether there is something to decide.
+
+        `looked` is when it was last looked into (seconds of CLOCK_MONOTONIC): what has come since may be it.
+        """
+        due = [event for until, event in self._expected if until <= looked]
+        self._expected = [(until, event) for until, event in self._expected if until > looked]
         news = False
         for event in due:
             pci = event.gpu.pci if event.gpu is not None else None

@@ -124,8 +124,9 @@ class Watch:
         if self._wake.fileno() in ready:
             self._woke()
         self._look_around()
+        looked = time.monotonic()
         self._dirty |= self._log.read()
-        self._hear()
+        self._hear(looked)
         swept = self._counters.take()
         if swept is not None:
             self._judge.counted(swept.readings, swept.sources, swept.began)
@@ -143,12 +144,12 @@ class Watch:
             self._outlet.tick()
         self._notify.alive()
 
-    def _hear(self) -> None:
+    def _hear(self, looked: float) -> None:
         """Take what NVML's events tell, and look at the counters if they tell anything."""
         if self._happenings is not None:
             if self._happenings.take(self._log.readable):
                 self._counters.ask()
-            self._dirty |= self._happenings.tell()
+            self._dirty |= self._happenings.tell(looked)
 
     # --- waiting -----------------------------------------------------------------------------------------------
 

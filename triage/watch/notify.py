@@ -10,6 +10,9 @@ import socket
 import time
 from collections.abc import MutableMapping
 
+MOST = 16
+"""Messages that are kept for a manager that does not read."""
+
 
 class Notify:
     """The service manager, if one listens.  Children do not inherit its address."""
@@ -28,14 +31,13 @@ class Notify:
             self._socket.setblocking(False)
         self._due = 0.0
         self._status = ""
+        self._unsaid: list[bytes] = []
 
     def say(self, *words: str) -> None:
-        """Send assignments such as `READY=1`."""
+        """Send assignments such as `READY=1`; what finds the queue full is sent with the next sign of life."""
         if self._socket is not None:
-            try:
-                self._socket.sendto("\n".join(words).encode(), self._address)
-            except OSError:  # its queue is full, or it went away: the next one comes soon
-                return
+            self._unsaid = [*self._unsaid[1 - MOST :], "\n".join(words).encode()]
+            self._send()
 
     def status(self, text: str) -> None:
         """Show one line in `systemctl status`, if it is another than before."""
@@ -51,7 +53,8 @@ class Notify:
 
     def alive(self) -> None:
         """Give a sign of life, when one is due."""
-        if self.period is not None and time.monotonic() >= self._due:
+        self._send()
+        if self.period is not None and time.monotonic() >= self._due and not self._unsaid:
             self._due = time.monotonic() + self.period
             self.say("WATCHDOG=1")
 
@@ -61,3 +64,14 @@ class Notify:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def _send(self) -> None:
+        while self._unsaid and self._socket is not None:
+            try:
+                self._socket.sendto(self._unsaid[0], self._address)
+            except BlockingIOError:
+                return
+            except OSError:  # it went away
+                self._unsaid.clear()
+                return
+            del self._unsaid[0]

@@ -77,12 +77,13 @@ class Server:
             self._accept()
         for fd, client in list(self._clients.items()):
             try:
-                finished = time.monotonic() >= client.until or (fd in ready and self._go_on(client))
+                finished = fd in ready and self._go_on(client)
             except BlockingIOError:
                 finished = False
             except OSError:
                 finished = True
-            if finished:
+            # What it sent in time is answered first, however long something else kept us.
+            if finished or time.monotonic() >= client.until:
                 del self._clients[fd]
                 client.connection.close()
 

@@ -27,6 +27,7 @@ from tests.triage.watch.conftest import Packets, Start, Watching, check_lines
 from triage.rulebook.folders import RULES
 from triage.watch.clocks import Clocks
 from triage.watch.notify import Notify
+from triage.watch.serve import Server
 
 OFF_BUS = "NVRM: Xid (PCI:{pci}): 79, pid=811, name=python, GPU has fallen off the bus."
 
@@ -156,6 +157,49 @@ def test_the_watchdog_is_fed_at_half_its_time(monkeypatch: pytest.MonkeyPatch, t
         notify.close()
 
     assert [(tenth, b"WATCHDOG=1") for tenth in (0, 10, 20, 30)] == beats
+
+
+def test_what_finds_the_managers_queue_full_is_told_with_the_next_sign_of_life(tmp_path: Path) -> None:
+    """A manager that was held up hears all the same how things stand, which is not told a second time."""
+    path = tmp_path / "notify"
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other,
+    ):
+        manager.bind(str(path))
+        manager.setblocking(False)
+        other.setblocking(False)
+        notify = Notify({"NOTIFY_SOCKET": str(path)})
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                other.sendto(b"WATCHDOG=1", str(path))
+        notify.status("critical: 1 open incident")
+        notify.say("READY=1")
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                assert b"WATCHDOG=1" == manager.recv(64)
+        notify.alive()
+
+        assert [b"STATUS=critical: 1 open incident", b"READY=1"] == [manager.recv(64) for _ in range(2)]
+        notify.close()
+
+
+def test_who_asked_in_time_is_answered_however_long_the_watch_was_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And who said nothing by then is hung up on."""
+    now = 100.0
+    monkeypatch.setattr("triage.watch.serve.time", SimpleNamespace(monotonic=lambda: now))
+    server = Server(("127.0.0.1", 0))
+    asking, silent = (socket.create_connection(server.address) for _ in range(2))
+    listener = {fd for fd, _ in server.wants()}
+    server.serve(listener)
+    asking.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    now += 60.0
+    server.serve({fd for fd, _ in server.wants()} - listener)
+
+    assert asking.recv(64).startswith(b"HTTP/1.1 200 OK")
+    assert b"" == silent.recv(64)
+    for each in (asking, silent, server):
+        each.close()
 
 
 def test_metrics_are_served_where_asked_and_promtool_finds_nothing_wrong(
