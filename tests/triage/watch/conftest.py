@@ -203,9 +203,18 @@ class Packets:
 
     def write(self, text: str, *, level: int = 3, seq: int | None = None) -> None:
         """Write a record, as the kernel would have."""
-        self.seq = self.seq + 1 if seq is None else seq
+        number = self.seq + 1 if seq is None else seq
         micros = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        os.write(self.fd, f"{level},{self.seq},{micros},-;{text}\n".encode())
+        os.write(self.fd, f"{level},{number},{micros},-;{text}\n".encode())
+        self.seq = number
+
+    def press(self, text: str) -> None:
+        """Write a record as soon as there is room for it."""
+        while True:
+            try:
+                return self.write(text)
+            except BlockingIOError:
+                assert select.select([], [self.fd], [], WITHIN)[1], "nobody reads"
 
 
 def inject(text: str) -> float:
