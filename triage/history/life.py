@@ -164,7 +164,7 @@ def life_of(row: Row, present: bool | None) -> Json:
 
 
 def _match(db: sqlite3.Connection, incident: Incident, taken: set[str]) -> Row | None:
-    """Return the stored incident that this is; a GPU that cannot tell its serial any more is still the same one."""
+    """Return the stored incident that this is; a GPU that cannot tell its serial any more, or yet, is the same."""
     exact = rows(db, "fingerprint = ?", incident.fingerprint)
     if exact:
         return exact[0]
@@ -178,7 +178,7 @@ def _match(db: sqlite3.Connection, incident: Incident, taken: set[str]) -> Row |
         (
             row
             for row in alike
-            if row.fingerprint not in taken and same(Part(device.pci, row.uuid, row.serial, None), me) is None
+            if row.fingerprint not in taken and same(Part(device.pci, row.uuid, row.serial, None), me) is not False
         ),
         None,
     )

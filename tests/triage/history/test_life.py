@@ -254,6 +254,16 @@ def test_a_new_board_in_the_slot_ends_what_the_old_one_had(tmp_path: Path) -> No
     assert any(f"moved from {SLOT} to {OTHER_SLOT}" in notice for notice in moved["notices"])
 
 
+def test_a_gpu_that_could_not_tell_its_serial_yet_is_the_same_incident_from_then_on(tmp_path: Path) -> None:
+    """Its line came before anybody could ask the driver: it is told under the name that it had then, and once."""
+    nameless = board()._replace(uuid=None, serial=None, name=None)
+    with open_memory(tmp_path) as memory:
+        first = sweep(memory, at(0), incidents=[incident(0, gpu=nameless)], readings=[])["incidents"]
+        told = [sweep(memory, at(60 * n), incidents=[incident(0)])["incidents"] for n in (1, 2, 3)]
+
+    assert [[first[0]["fingerprint"]]] * 3 == [[each["fingerprint"] for each in incidents] for incidents in told]
+
+
 def test_a_gpu_that_cannot_tell_its_serial_any_more_is_the_same_incident(tmp_path: Path) -> None:
     """It fell off the bus; what NVML says of it now is an address."""
     nameless = board()._replace(uuid=None, serial=None, name=None)
