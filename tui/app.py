@@ -182,7 +182,12 @@ class TriageApp(Past, Takes):
         if wait <= 0:
             self._draw()
         elif first:
-            self.set_timer(wait, self._draw)
+            self.set_timer(wait, self._draw_late)
+
+    def _draw_late(self) -> None:
+        """Draw what waits, unless something was drawn since the timer was set; then another timer has been set."""
+        if time.monotonic() > self._drawn + FASTEST * 0.9:
+            self._draw()
 
     def _draw(self) -> None:
         arrived, self._waiting = self._waiting, None

@@ -19,6 +19,7 @@ from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from tests.patience import WITHIN
 from tests.tui import samples
 from tests.tui.conftest import settled, text_of, until
 from tui.app import FASTEST, Arrived, TriageApp
@@ -102,7 +103,7 @@ def test_data_is_drawn_at_most_twice_a_second_and_the_newest_wins(drive: Drive) 
         draw = NodeScreen.show
 
         def counted(screen: NodeScreen) -> None:
-            drawn.append(time.monotonic())
+            drawn.append(app._drawn)
             draw(screen)
 
         monkey = pytest.MonkeyPatch()
@@ -114,6 +115,24 @@ def test_data_is_drawn_at_most_twice_a_second_and_the_newest_wins(drive: Drive) 
         monkey.undo()
 
         assert all(later - earlier > FASTEST * 0.9 for earlier, later in pairwise(drawn))
+
+    drive(story)
+
+
+def test_after_a_while_in_which_nothing_ran_it_is_not_drawn_twice_at_once(drive: Drive) -> None:
+    """The timer of what waited then, and what has come since."""
+
+    async def story(app: TriageApp, pilot: Pilot[None]) -> None:
+        app._drawn = time.monotonic()
+        app.on_arrived(Arrived(samples.snapshot(node="node-1"), facts(dict(samples.REPORT))))
+        await asyncio.sleep(0.05)  # so that its timer runs
+        time.sleep(FASTEST * 1.5)
+        app.on_arrived(Arrived(samples.snapshot(node="node-2"), facts(dict(samples.REPORT))))
+        first = app._drawn
+        app.on_arrived(Arrived(samples.snapshot(node="node-3"), facts(samples.REPORT | {"node": "node-3"})))
+        await until(app, pilot, lambda: app.facts is not None and app.facts.node == "node-3")
+
+        assert app._drawn - first > FASTEST * 0.9
 
     drive(story)
 
@@ -166,7 +185,7 @@ class Hanging(samples.Fixed):
 
     def snapshots(self, stop: threading.Event, again: threading.Event) -> Iterator[Snapshot | Failed]:
         """Wait for the end."""
-        stop.wait(20)
+        stop.wait(3 * WITHIN)
         self.ended.set()
         yield Failed("stopped", 0.0)
 
@@ -183,9 +202,9 @@ def test_a_source_that_hangs_holds_up_no_key_and_ends_with_the_screens() -> None
             assert isinstance(app.screen, HelpScreen)
             await pilot.press("escape", "q")
 
-    asyncio.run(asyncio.wait_for(play(), 10))
+    asyncio.run(asyncio.wait_for(play(), WITHIN))
 
-    assert source.ended.wait(5)
+    assert source.ended.wait(WITHIN)
 
 
 class Broken(samples.Fixed):
@@ -360,7 +379,10 @@ def test_q_goes_back_and_from_the_first_screen_out(drive: Drive) -> None:
 def test_a_mistake_of_ours_ends_the_screens_without_a_traceback(
     drive: Drive, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    drawn = asyncio.Event()
+
     def broken(screen: NodeScreen) -> None:
+        drawn.set()
         raise RuntimeError("of all things")
 
     async def story(app: TriageApp, pilot: Pilot[None]) -> None:
@@ -368,7 +390,7 @@ def test_a_mistake_of_ours_ends_the_screens_without_a_traceback(
         monkey.setattr(NodeScreen, "show", broken)
         try:
             arrive(app, samples.snapshot(node="other"))
-            await asyncio.sleep(1)
+            await drawn.wait()
         finally:
             monkey.undo()
 
@@ -529,7 +551,7 @@ def test_other_keys_can_be_given_to_actions_and_the_help_names_both() -> None:
             await pilot.press("exclamation_mark", *"quit")
             await until(app, pilot, lambda: app.screen.query_one(Input).value == "quit")
 
-    asyncio.run(asyncio.wait_for(play(), 30))
+    asyncio.run(asyncio.wait_for(play(), WITHIN))
 
 
 def test_keys_that_are_typed_faster_than_they_are_read_are_in_the_prompt_in_order(drive: Drive) -> None:
@@ -750,7 +772,7 @@ def test_a_log_can_be_looked_at_before_the_first_report(log: Path) -> None:
             await pilot.press("l")
             await until(app, pilot, lambda: "40 lines" in text_of(app))
 
-    asyncio.run(asyncio.wait_for(play(), 10))
+    asyncio.run(asyncio.wait_for(play(), WITHIN))
 
 
 def test_the_text_of_a_rule_is_broken_for_the_screen_alone(drive: Drive) -> None:

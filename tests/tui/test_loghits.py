@@ -8,6 +8,7 @@ from threading import Event, Thread
 
 import pytest
 
+from tests.patience import WITHIN
 from tui import loghits
 from tui.logfile import LogFile
 from tui.loghits import Hits
@@ -77,7 +78,7 @@ def test_a_hit_nearby_is_there_before_the_whole_file_was_looked_through(
 
     def each(*_: object) -> Iterator[tuple[int, list[int]]]:
         inside.set()
-        assert go_on.wait(20)
+        assert go_on.wait(WITHIN)
         yield 60_000, list(ROWS)
 
     monkeypatch.setattr(file, "each", each)
@@ -85,7 +86,7 @@ def test_a_hit_nearby_is_there_before_the_whole_file_was_looked_through(
     hits = Hits(file, search_for("Xid"))
     thread = Thread(target=hits.collect, args=(never,))
     thread.start()
-    assert inside.wait(20)
+    assert inside.wait(WITHIN)
     try:
         assert 40_000 == hits.next(59_998, False, never)
         assert 59_999 == hits.next(40_001, True, never)

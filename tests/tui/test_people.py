@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from probes.moment import moment
+from tests.patience import WITHIN
 from tests.triage.history import sweeps
 from tests.tui import samples
 from tests.tui.conftest import text_of, until
@@ -49,7 +50,7 @@ def drive(story: Story, people: People | None, size: tuple[int, int] = (120, 40)
             await until(app, pilot, lambda: isinstance(app.screen, IncidentScreen))
             await story(app, pilot)
 
-    asyncio.run(asyncio.wait_for(play(), 30))
+    asyncio.run(asyncio.wait_for(play(), WITHIN))
 
 
 async def answer(app: TriageApp, pilot: Pilot[None], key: str, text: str, told: str) -> None:

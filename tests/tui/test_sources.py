@@ -17,7 +17,7 @@ import pytest
 
 from probes.model import Entity, LogRecord, Missing, Reading
 from probes.moment import moment
-from tests.patience import until
+from tests.patience import WITHIN, until
 from tests.triage.history import sweeps
 from tests.tui import samples
 from triage.cli.exits import Refused
@@ -134,7 +134,7 @@ def test_a_sweep_ends_with_the_screens_however_they_went(tmp_path: Path) -> None
         "sources.Child().run(['logs', '--file=' + sys.argv[1]], None, threading.Event())\n"
     )
     held = os.open(tmp_path / "pipe", os.O_RDWR)
-    subprocess.run([sys.executable, "-c", script, str(tmp_path / "pipe")], cwd=ROOT, timeout=30, check=False)
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "pipe")], cwd=ROOT, timeout=WITHIN, check=False)
     until(lambda: not _running(str(tmp_path / "pipe")))
     os.close(held)
 

@@ -10,6 +10,7 @@ import pytest
 from textual.pilot import Pilot
 
 from probes.model import LOST, Missing, Reading
+from tests.patience import WITHIN
 from tests.triage.history import sweeps
 from tests.tui import samples
 from tests.tui.conftest import text_of, until
@@ -126,4 +127,4 @@ def test_a_gpu_stands_beside_its_own_seven_days(tmp_path: Path) -> None:
             (narrow,) = [line for line in text_of(app).splitlines() if "> temperature " in line]
             assert ["91", "C", "53-59", "C", "58-65", "C", "92", "C", "46%", "above", "peers"] == narrow.split()[2:]
 
-    asyncio.run(asyncio.wait_for(play(), 30))
+    asyncio.run(asyncio.wait_for(play(), WITHIN))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import WITHIN
 from tests.triage.fleet.places import DAY
 from tests.triage.fleet.store.made import answer, failing, swept
 from tests.tui import samples
@@ -119,7 +120,7 @@ def test_a_gpu_beside_what_it_was_in_the_sweeps_before(
                 await pilot.resize_terminal(width, height)
                 shown[f"stored-gpu_{width}x{height}.txt"] = await settled(app, pilot, (width, height))
 
-    asyncio.run(asyncio.wait_for(play(), 60))
+    asyncio.run(asyncio.wait_for(play(), WITHIN))
     assert "above its 30 days" in shown["stored-gpu_200x50.txt"]
     golden(shown)
 

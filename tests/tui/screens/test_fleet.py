@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from tests.patience import WITHIN
 from tests.tui import samples
 from tests.tui.conftest import settled, text_of, until
 from tests.tui.fleets import NEW, TAKEN, write_fleet
@@ -75,7 +75,7 @@ def drive(captures: Path, kept: Path, tmp_path: Path, monkeypatch: pytest.Monkey
                 await pilot.pause()
                 await story(app, pilot)
 
-        asyncio.run(asyncio.wait_for(play(), 40))
+        asyncio.run(asyncio.wait_for(play(), WITHIN))
         return app
 
     return run
@@ -233,7 +233,7 @@ def test_many_pictures_are_drawn_at_most_twice_a_second(drive: Callable[..., Tri
 
         def counted(self: Table, *rest: object) -> None:
             if self.id == "nodes":
-                drawn.append(time.monotonic())
+                drawn.append(app._drawn)
             put(self, *rest)  # type: ignore[arg-type]
 
         monkey = pytest.MonkeyPatch()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from tests.patience import WITHIN
 from tests.triage.history import sweeps
 from tests.tui import samples
 from tests.tui.conftest import settled, text_of, until
@@ -49,7 +50,7 @@ def drive(story: Story, state: Path | None, size: tuple[int, int] = (80, 24)) ->
             await until(app, pilot, lambda: isinstance(app.screen, SweepsScreen))
             await story(app, pilot)
 
-    asyncio.run(asyncio.wait_for(play(), 30))
+    asyncio.run(asyncio.wait_for(play(), WITHIN))
 
 
 def test_screen(state: Path, golden: Callable[[dict[str, str]], None]) -> None:
