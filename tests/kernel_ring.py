@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 
 KMSG = "/dev/kmsg"
 MOST = 200_000
 _LINE = b"<6>usb 1-1: new high-speed USB device, a line that means nothing and fills the ring buffer of the kernel\n"
+
+
+def address() -> str:
+    """Return a PCI address that nobody else writes of to the kernel log."""
+    return f"{random.randrange(0x1000, 0xFFFF):04x}:{random.randrange(256):02x}:{random.randrange(32):02x}"
 
 
 def oldest() -> int:

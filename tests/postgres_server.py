@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.needed import missing
+from tests.patience import WITHIN
 from tests.ports import free_port
 
 USER, PASSWORD, DATABASE = "triage", "s3cret-word", "fleet"
-UP_WITHIN = 60.0
 # A server that is killed loses nothing that it handed to the kernel; only a machine that loses power needs fsync.
 _FAST = {
     "fsync": "off",
@@ -93,7 +93,7 @@ class PostgresServer:
         words = [str(_programs() / "postgres"), "-D", str(self.folder / "data")]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, **self._who())
-        until = time.monotonic() + UP_WITHIN
+        until = time.monotonic() + WITHIN
         while time.monotonic() < until:
             if self._process.poll() is not None:
                 break

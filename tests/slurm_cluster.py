@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import WITHIN
 from tests.ports import free_port
 
-UP_WITHIN = 60.0
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sinfo", "srun", "scontrol", "runuser")
 
 
@@ -124,7 +124,7 @@ class SlurmCluster:
         self._start("slurmctld", "-D", "-f", conf)
         for number in range(1, self.nodes + 1):
             self._start("slurmd", "-D", "-N", f"g{number}", "-f", conf)
-        until = time.monotonic() + UP_WITHIN
+        until = time.monotonic() + WITHIN
         while self.run("sinfo", "-h", "-p", "all", "-t", "idle", "-o", "%D", check=False).strip() != str(self.nodes):
             logs = "".join(path.read_text(errors="replace")[-2000:] for path in (self.folder / "log").iterdir())
             assert time.monotonic() < until, logs
@@ -144,7 +144,7 @@ class SlurmCluster:
         words = [f"--key-file={key}", f"--socket={self._socket}", f"--pid-file={folder}/pid"]
         words += [f"--log-file={folder}/log", f"--seed-file={folder}/seed", "--num-threads=2", "--force"]
         self._start("munged", "--foreground", *words)
-        until = time.monotonic() + UP_WITHIN
+        until = time.monotonic() + WITHIN
         while not self._socket.exists():
             assert time.monotonic() < until, "munged did not start"
             assert self._processes[-1].poll() is None, (folder / "log").read_text() if (folder / "log").exists() else ""

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import WITHIN
 from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 SSHD = "/usr/sbin/sshd"
-UP_WITHIN = 60.0
 
 DEAD = "dead"
 """Nothing listens there."""
@@ -187,7 +187,7 @@ class SshFleet:
         return folder
 
     def _wait(self, address: str, name: str) -> None:
-        until = time.monotonic() + UP_WITHIN
+        until = time.monotonic() + WITHIN
         while True:
             try:
                 socket.create_connection((address, self._port), timeout=5).close()

@@ -117,7 +117,7 @@ def test_a_card_whose_firmware_hangs_keeps_no_other_from_being_read(tmp_path: Pa
     hung = os.open(folder / "ports/1/state", os.O_RDWR)  # so that its reader waits for words, not for a writer
     try:
         began = time.monotonic()
-        found, source = read(tmp_path, 1.0)
+        found, source = read(tmp_path, 3.0)
     finally:
         os.close(hung)
     took = time.monotonic() - began

@@ -611,7 +611,7 @@ def test_a_child_that_still_hangs_is_not_joined_by_another(
     gpu = Entity("gpu", pci="0000:4e:00.0", uuid="GPU-4e", index=3)
     stuck.note(tmp_path / "state", sleeper.pid, time.time() - 60, "nvmlDeviceGetTotalEccErrors", gpu)
     made = scenario(1).on("nvmlInitWithFlags", "hang")
-    readings, entities, source = promptly(1.5, lambda: sweep(made, fake_nvml, 20, tmp_path / "state"))
+    readings, entities, source = promptly(10.0, lambda: sweep(made, fake_nvml, 20, tmp_path / "state"))
     assert not source.readable
     assert str(sleeper.pid) in str(source.reason)
     assert "0000:4e:00.0" in str(source.reason)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.fake_nvml import Scenario, build
+from tests.patience import WITHIN
 from tests.soak.command import soak
 from triage.history.store import FILE, open_store
 
@@ -51,11 +52,12 @@ def torment(folder: Path, kills: int, seed: int) -> Outcome:
     environ = {**os.environ, **scenario.env(build(folder / "library")), "XDG_CACHE_HOME": str(folder / "cache")}
     state = folder / "state"
     command = [sys.executable, "-m", "triage", "check", "--format", "json", "--state-dir", str(state)]
-    longest = 0.0
-    for _ in range(2):  # the first has rules to compile
+    took = []
+    for _ in range(3):  # the first has rules to compile, and one of the others may have been held up
         began = time.monotonic()
         subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, check=False)
-        longest = time.monotonic() - began
+        took.append(time.monotonic() - began)
+    longest = min(took)
     early = late = silent = reported = 0
     for number in range(kills):
         scenario.gpu("*").set("pcie.replays", number + 1)
@@ -95,7 +97,7 @@ def _whole(told: bytes) -> bool:
 
 def _last(state: Path, number: int) -> int:
     """The newest value of the counter that is kept, in a file that is sound."""
-    with open_store(state, now=0.0, patience=5.0) as store:
+    with open_store(state, now=0.0, patience=WITHIN) as store:
         assert [] == store.notices, f"kill {number}: {store.notices}"
         (sound,) = store.db.execute("PRAGMA integrity_check").fetchone()
         assert "ok" == sound, f"kill {number}: {sound}"
@@ -110,7 +112,7 @@ def _last(state: Path, number: int) -> int:
 def _asking(state: Path) -> list[int]:
     """The children that asked the driver for a check that is gone; the kernel ends them with their parent."""
     noted = [int(path.stem.partition("-")[2]) for path in (state / "children").glob("nvml-*.json")]
-    until = time.monotonic() + 5.0
+    until = time.monotonic() + WITHIN
     while (left := [pid for pid in noted if _alive(pid)]) and time.monotonic() < until:
         time.sleep(0.01)
     return left

@@ -32,7 +32,9 @@ from triage.history.sweep import Memory
 
 WRITERS = 2
 LONGEST = 0.06
-"""Seconds until the kill: a sweep takes some 2 ms, the first of a process with its opening 5 ms."""
+"""Seconds until the kill, at first: a sweep takes some 2 ms, the first of a process with its opening 5 ms."""
+LATER, SOONER = 1.08, 0.98
+"""How that follows the machine: a fifth or so of the kills shall come before the first sweep of a round."""
 
 
 class Outcome(NamedTuple):
@@ -56,10 +58,12 @@ def torment(folder: Path, kills: int, seed: int) -> Outcome:
     readings.EVERY = 16  # thinning is one more thing to be killed in
     known: dict[int, int] = {}
     empty = cut = 0
+    longest = LONGEST
     state = folder / "state"
     for number in range(kills):
-        acks = _round(state, number, chance.uniform(0.0, LONGEST))
+        acks = _round(state, number, chance.uniform(0.0, longest))
         empty += not acks
+        longest *= SOONER if acks else LATER
         known.update(acks)
         if number % 10 == 9 and (state / f"{FILE}-wal").exists():
             cut += 1

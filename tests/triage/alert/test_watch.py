@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import threading
 from collections import Counter
@@ -13,6 +12,7 @@ import pytest
 
 from probes.stuck import start_of
 from tests.fake_nvml import Scenario
+from tests.kernel_ring import address
 from tests.patience import WITHIN, until
 from tests.triage.alert.conftest import Configure
 from tests.triage.alert.peers import Alertmanager, Peer, answer, told
@@ -20,11 +20,6 @@ from tests.triage.watch.conftest import Packets, Start, check_lines, inject
 from triage.alert.turn import Turn
 
 OFF_BUS = "NVRM: Xid (PCI:{pci}): 79, pid=811, name=python, GPU has fallen off the bus."
-
-
-def address() -> str:
-    """Return a PCI address that nobody else writes of to the kernel log."""
-    return f"{random.randrange(0x1000, 0xFFFF):04x}:{random.randrange(256):02x}:{random.randrange(32):02x}"
 
 
 def of(peer: Peer, fingerprint: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,12 +44,15 @@ def logs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def all_idle(slurm: SlurmCluster) -> Iterator[None]:
-    """Whatever a test drained is given back."""
+    """No node is still about a job of the test before; whatever a test drained is given back."""
+    until(lambda: "4" == slurm.run("sinfo", "-h", "-p", "all", "-t", "idle", "-o", "%D").strip())
     yield
-    until = time.monotonic() + 30
-    while slurm.run("sinfo", "-h", "-t", "drain", "-o", "%D").strip() not in ("", "0"):
+
+    def back() -> bool:
         slurm.run("scontrol", "update", "NodeName=g[1-4]", "State=RESUME", check=False)
-        assert time.monotonic() < until
+        return slurm.run("sinfo", "-h", "-t", "drain", "-o", "%D").strip() in ("", "0")
+
+    until(back)
 
 
 def drained(slurm: SlurmCluster) -> dict[str, str]:
@@ -67,7 +69,7 @@ def test_a_partition_is_swept_by_jobs(slurm: SlurmCluster, run: Run, tmp_path: P
     assert 0 == done.returncode, done.stderr
     assert 2 == json.loads(done.stdout)["nodes"]["told"]
     assert {"g1.tar.gz", "g2.tar.gz", "sweep.json"} == set(os.listdir(tmp_path / "out"))
-    assert "" == slurm.run("squeue", "--noheader")
+    assert "" == slurm.run("squeue", "--noheader", "--states=PENDING,RUNNING,SUSPENDED")
 
 
 @pytest.mark.usefixtures("all_idle")
@@ -83,10 +85,10 @@ def test_a_node_on_which_slurm_starts_nothing_is_a_result(slurm: SlurmCluster, r
 
 
 def test_a_full_node_is_not_waited_for(slurm: SlurmCluster, run: Run, tmp_path: Path) -> None:
-    slurm.run("sbatch", "-w", "g1", "--exclusive", "-J", "full", "-o", "/dev/null", "--wrap", "sleep 120")
+    slurm.run("sbatch", "-w", "g1", "--exclusive", "-J", "full", "-o", "/dev/null", "--wrap", "sleep 600")
     try:
         until(lambda: "R" in slurm.run("squeue", "-h", "-o", "%t"))
-        words = ("-w", "g[1-2]", "--via", "slurm", "--deadline", "20", "-o", str(tmp_path / "out"), "--format", "json")
+        words = ("-w", "g[1-2]", "--via", "slurm", "--deadline", "30", "-o", str(tmp_path / "out"), "--format", "json")
         done = run("fleet", "sweep", *words, env=slurm.environment)
     finally:
         slurm.run("scancel", "--name=full")

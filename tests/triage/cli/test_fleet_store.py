@@ -60,7 +60,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def sweep(nodes: SshFleet, folder: Path, *more: str, **env: str) -> subprocess.CompletedProcess[str]:
-    words = ["-w", "s[1-6]", "--ssh-config", str(nodes.config), "--deadline", "30", "-o", str(folder), *more]
+    words = ["-w", "s[1-6]", "--ssh-config", str(nodes.config), "--deadline", "120", "-o", str(folder), *more]
     return subprocess.run(
         [sys.executable, "-m", "triage", "fleet", "sweep", *words, "--format", "json"],
         cwd=ROOT,

@@ -56,7 +56,7 @@ STATES = {
 HANG = ("n03", "n07", "n08")
 """Those that are waited for until the deadline; of the others each says something, or is known to say nothing."""
 SPEAK = {node: state for node, state in STATES.items() if node not in HANG}
-DEADLINE = 12
+DEADLINE = 20
 
 
 @pytest.fixture(scope="module")

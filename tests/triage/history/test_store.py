@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import WITHIN
 from tests.soak.kill_sweeps import torment
 from tests.triage.history.sweeps import START, at, counter, incident, open_memory, report_of, sweep
 from triage.history import place, store
 from triage.history.place import Unavailable, default_directory, prepare
 from triage.history.schema import APPLICATION, VERSION
 from triage.history.store import FILE, open_store
+from triage.history.sweep import Memory
 
 
 def filled(directory: Path, sweeps: int = 5) -> Path:
@@ -239,7 +241,7 @@ def test_two_sweeps_at_once_both_are_written(tmp_path: Path) -> None:
 
     def many() -> None:
         for minute in range(20):
-            with open_memory(tmp_path) as memory:
+            with Memory(tmp_path, at(0), WITHIN) as memory:
                 sweep(memory, at(minute * 60), incidents=[incident(0)])
                 assert memory.notices == []
                 done.append(memory.written)
@@ -260,14 +262,14 @@ def test_two_that_find_it_corrupt_at_once_set_it_aside_once(tmp_path: Path) -> N
     filled(tmp_path).write_bytes(os.urandom(9000))
     script = (
         "import sys; from pathlib import Path; from triage.history.store import open_store\n"
-        "with open_store(Path(sys.argv[1]), now=0.0, patience=20.0) as s: print(len(s.notices))"
+        "with open_store(Path(sys.argv[1]), now=0.0, patience=100.0) as s: print(len(s.notices))"
     )
     runs = [
         subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
         for _ in range(4)
     ]
 
-    assert ["0", "0", "0", "1"] == sorted(run.communicate(timeout=60)[0].strip() for run in runs)
+    assert ["0", "0", "0", "1"] == sorted(run.communicate(timeout=WITHIN)[0].strip() for run in runs)
     assert 1 == sum(path.name.startswith(f"{FILE}.corrupt") for path in tmp_path.iterdir())
 
 

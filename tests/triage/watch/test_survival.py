@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import random
 import re
 import signal
 import sqlite3
@@ -20,6 +19,7 @@ import pytest
 
 from tests import confined, kernel_ring
 from tests.fake_nvml import Scenario
+from tests.kernel_ring import address
 from tests.needed import missing
 from tests.patience import until
 from tests.triage.watch.conftest import Packets, Start, Watching, check_lines, inject
@@ -27,11 +27,6 @@ from triage.watch.telling import UNNUMBERED, cursor
 
 OFF_BUS = "NVRM: Xid (PCI:{pci}): 79, pid=811, name=python, GPU has fallen off the bus."
 JOURNALD = "/lib/systemd/systemd-journald"
-
-
-def address() -> str:
-    """Return a PCI address that nobody else writes of to the kernel log."""
-    return f"{random.randrange(0x1000, 0xFFFF):04x}:{random.randrange(256):02x}:{random.randrange(32):02x}"
 
 
 def told(watch: Watching, what: str, times: int) -> None:

@@ -13,15 +13,11 @@ import pytest
 
 from probes.stuck import start_of
 from tests.fake_nvml import Scenario
+from tests.kernel_ring import address
 from tests.patience import until
 from tests.triage.watch.conftest import Packets, Start, check_lines, inject, is_open
 
 OFF_BUS = "NVRM: Xid (PCI:{pci}): 79, pid=811, name=python, GPU has fallen off the bus."
-
-
-def address() -> str:
-    """Return a PCI address that nobody else writes of to the kernel log."""
-    return f"{random.randrange(0x1000, 0xFFFF):04x}:{random.randrange(256):02x}:{random.randrange(32):02x}"
 
 
 @pytest.mark.usefixtures("kernel_log")
