@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -113,6 +114,19 @@ def test_a_process_that_dies_costs_the_nodes_it_read_and_not_the_sweep(tmp_path:
     assert {"n1": FAILED, "n2": ANSWERED} == kept(store)
 
 
+def interrupt(thread: int) -> None:
+    """Press Ctrl-C once a thread waits for the store to have written."""
+
+    def waits() -> bool:
+        frame = sys._current_frames().get(thread)
+        while frame is not None and frame.f_code is not threading.Thread.join.__code__:
+            frame = frame.f_back
+        return frame is not None and frame.f_back is not None and frame.f_back.f_code is Stream.end.__code__
+
+    until(waits)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_ctrl_c_ends_the_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that takes its time is left behind, and what it has not acknowledged is named."""
     free = threading.Event()
@@ -122,7 +136,7 @@ def test_ctrl_c_ends_the_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         with Store(str(tmp_path / "fleet.db")) as store:
             going = begun(store)
             going.silent(Answer("n1", TIMED_OUT, "late"))
-            threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+            threading.Thread(target=interrupt, args=(threading.get_ident(),)).start()
             began = time.monotonic()
             ended = going.end()
     finally:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from tests.patience import WITHIN
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.triage.cli.conftest import ROOT
 from tests.triage.fleet.store.made import answer, swept
@@ -112,10 +113,10 @@ def test_a_row_that_another_holds_is_waited_for_only_so_long(server: PostgresSer
     address = server.database()
     with Store(address, 20.0) as first:
         write.put(first, swept(1), [answer()])
-    with psycopg.connect(address) as other, Store(address, 1.0) as store:
+    with psycopg.connect(address) as other, Store(address, 3.0) as store:
         other.execute("SELECT * FROM node FOR UPDATE")
         began = time.monotonic()
-        with pytest.raises(Unreachable, match="given up after 1 seconds"):
+        with pytest.raises(Unreachable, match="given up after 3 seconds"):
             write.put(store, swept(2), [answer(day=2)])
         assert time.monotonic() - began < 30
         other.rollback()
@@ -159,7 +160,7 @@ def test_a_server_that_stops_in_the_middle_of_a_transaction_is_cut_off(server: P
         connection.execute(text("SELECT 1"))
 
     try:
-        with Store(address, 1.5) as store, pytest.raises(Unreachable):
+        with Store(address, 5.0) as store, pytest.raises(Unreachable):
             store.write(work)
     finally:
         for pid in stopped:
@@ -275,7 +276,7 @@ def test_a_server_that_is_not_there_is_tried_until_the_deadline(server: Postgres
             write.put(store, swept(), [answer()])
         later = threading.Timer(0.5, server.start)
         later.start()
-        with Store(address, 30.0) as store:
+        with Store(address, WITHIN) as store:
             write.put(store, swept(), [answer()])
         later.join()
     finally:
