@@ -57,7 +57,7 @@ class SlurmCluster:
     def run(self, *words: str, check: bool = True) -> str:
         """Run one of Slurm's commands."""
         done = subprocess.run(
-            words, env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=60, check=False
+            words, env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=120, check=False
         )
         assert not check or done.returncode == 0, done.stderr
         return done.stdout

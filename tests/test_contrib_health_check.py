@@ -35,7 +35,9 @@ def test_a_node_is_drained_only_for_a_reason_and_where_none_stands(
         (tmp_path / name).chmod(0o755)
     text = SCRIPT.read_text().replace("/usr/bin/gpu-triage", f"{tmp_path}/gpu-triage")
     text = text.replace('export PATH="', f'export PATH="{tmp_path}:')
-    done = subprocess.run(["sh", "-c", text], env={"SLURMD_NODENAME": "g1"}, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["sh", "-c", text], env={"SLURMD_NODENAME": "g1"}, capture_output=True, text=True, timeout=120
+    )
 
     updates = tmp_path / "updates"
     assert code == done.returncode, done.stderr

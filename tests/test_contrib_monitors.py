@@ -172,7 +172,7 @@ def scraped(port: int) -> str:
 def test_the_node_exporter_reads_the_textfile(node_exporter: tuple[Path, int], program: tuple[Path, Scenario]) -> None:
     folder, port = node_exporter
     words = [str(program[0]), "check", "--format", "prometheus", "--output", str(folder / "gpu-triage.prom")]
-    subprocess.run(words, timeout=60, check=False)
+    subprocess.run(words, timeout=120, check=False)
 
     text = scraped(port)
 

@@ -52,7 +52,7 @@ def run(fake_nvml: Path, node: Scenario, tmp_path: Path, warm_cache: Path) -> Ru
     def call(*words: str, within: Sequence[str] = (), **more: str) -> Done:
         command = [*within, sys.executable, "-m", "triage", *words]
         done = subprocess.run(
-            command, cwd=ROOT, env={**environ, **more}, capture_output=True, encoding="utf-8", timeout=60
+            command, cwd=ROOT, env={**environ, **more}, capture_output=True, encoding="utf-8", timeout=120
         )
         assert OURS not in done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr
@@ -146,7 +146,7 @@ def test_a_full_disk_costs_what_is_written_and_is_said_and_nothing_half_written_
 
 def test_on_a_disk_that_is_slow_a_check_says_what_it_says_else_and_keeps_it(run: Run, tmp_path: Path) -> None:
     slow = confined.slow_disk(tmp_path, 100)
-    told = [run("check", "--format", "json", "--deadline", "50", **more) for more in ({}, slow, slow)]
+    told = [run("check", "--format", "json", "--deadline", "100", **more) for more in ({}, slow, slow)]
 
     assert 1 == len({done.returncode for done in told})
     assert 1 == len({report(done)["status"] for done in told})

@@ -562,7 +562,7 @@ def test_the_fake_delivers_events_to_the_real_bindings(scenario: MakeScenario, f
         assert program.stdout is not None
         assert program.stdout.readline() == "ready\n"
         made.event(gpu=0, data=13).event(gpu=1, data=79)
-        assert program.communicate(timeout=60)[0] == "1 79\nno more\n"
+        assert program.communicate(timeout=120)[0] == "1 79\nno more\n"
 
 
 def test_what_the_library_prints_stands_among_no_answers(scenario: MakeScenario, fake_nvml: Path) -> None:
@@ -768,7 +768,7 @@ def assert_gpus_seen_by(python: Path, archive: Path, made: Scenario, library: Pa
         env={**os.environ, **made.env(library)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert run.stderr == ""

@@ -99,7 +99,7 @@ def test_a_worker_that_dies_costs_nothing_but_time(scheduler: str, logs: list[st
     alone = report(logs, jobs=1)
     os.kill(extra.pid, 9)
     assert alone == report(logs, cluster=scheduler)
-    extra.wait(60)
+    extra.wait(120)
 
 
 def test_a_fleet_that_a_cluster_reads_says_what_it_says_to_one_process(scheduler: str) -> None:

@@ -61,7 +61,7 @@ def test_a_terminal_that_cannot_place_its_cursor_is_refused(term: str, monkeypat
 def test_without_a_terminal_it_says_what_to_use_instead(words: list[str]) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "triage", *words], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=60,
+        timeout=120,
     )  # fmt: skip
 
     assert (2, "") == (ran.returncode, ran.stdout)

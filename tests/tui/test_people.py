@@ -88,7 +88,7 @@ def test_a_dispute_is_counted_against_the_rule(state: Path) -> None:
     assert ("gpu-off-bus", 3, "hardware.link", "driver.module") == (one.rule, one.version, one.said, one.was)
     counted = subprocess.run(
         [sys.executable, "-m", "triage", "rules", "evaluate", "--history", str(state)], cwd=ROOT, capture_output=True,
-        text=True, timeout=60,
+        text=True, timeout=120,
     )  # fmt: skip
     assert 0 == counted.returncode, counted.stderr
     assert "gpu-off-bus                      1         1" in counted.stdout

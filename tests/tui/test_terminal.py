@@ -34,7 +34,7 @@ class Terminal:
 
     def run(self, *words: str) -> str:
         """Run a command of tmux."""
-        return subprocess.run([*self._tmux, *words], capture_output=True, text=True, timeout=60).stdout
+        return subprocess.run([*self._tmux, *words], capture_output=True, text=True, timeout=120).stdout
 
     def open(self, folder: Path, size: tuple[int, int], environ: dict[str, str]) -> None:
         """Open a window with a shell."""

@@ -66,7 +66,7 @@ def test_what_could_not_be_sent_waits_for_the_next_sweep_and_that_is_told(
     fleet = f"{{name: fleet, alertmanager: {{url: '{alertmanager.url}'}}}}"
     words = ("--alerts", str(configure(fleet)), "--state-dir", str(state))
     began = time.monotonic()
-    away = run_with_node(LOST, "check", "--alert", "--deadline", "3", *words)
+    away = run_with_node(LOST, "check", "--alert", "--deadline", "8", *words)
     seconds = time.monotonic() - began
     waits = fits("alert-queue", run("alert", "queue", "--format", "json", *words).stdout)
     said = run("alert", "queue", *words).stdout
@@ -90,7 +90,7 @@ def test_beside_a_watch_the_watch_sends(
     """Two that send would page twice."""
     turn = Turn(state)
     assert turn.take()
-    words = ("check", "--alert", "--deadline", "3", "--alerts", str(configure(pager)), "--state-dir", str(state))
+    words = ("check", "--alert", "--deadline", "8", "--alerts", str(configure(pager)), "--state-dir", str(state))
     done = run_with_node(LOST, *words)
     turn.close()
 
@@ -105,7 +105,7 @@ def test_a_peer_that_says_nothing_holds_a_sweep_up_no_longer_than_its_deadline(
 ) -> None:
     """The answer comes first, and is the same."""
     peer.answer = lambda *_: time.sleep(180)
-    words = ("check", "--alert", "--deadline", "3", "--alerts", str(configure(pager)), "--state-dir", str(state))
+    words = ("check", "--alert", "--deadline", "8", "--alerts", str(configure(pager)), "--state-dir", str(state))
     began = time.monotonic()
     done = run_with_node(LOST, *words)
 

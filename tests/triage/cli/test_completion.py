@@ -25,7 +25,7 @@ def script(tmp_path: Path, capsys: pytest.CaptureFixture[str], request: pytest.F
 
 
 def run(*words: str, cwd: Path) -> list[str]:
-    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=120)
     assert (0, "") == (done.returncode, done.stderr)
     return done.stdout.split()
 

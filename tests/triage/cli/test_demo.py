@@ -91,7 +91,7 @@ def on_a_terminal(typed: bytes) -> tuple[int, str]:
                 shown += b"<"
     finally:
         os.close(main)
-    return child.wait(timeout=60), shown.decode()
+    return child.wait(timeout=120), shown.decode()
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_an_interrupt_gives_what_was_read_so_far() -> None:
             process.stdin.flush()
             drained(process.stdin.fileno())
             os.kill(process.pid, signal.SIGINT)
-            process.wait(timeout=60)
+            process.wait(timeout=120)
             assert process.stdout is not None
             assert process.stderr is not None
             out, err = process.stdout.read(), process.stderr.read()
@@ -190,7 +190,7 @@ def test_a_terminal_is_not_waited_for(tmp_path: Path) -> None:
     controller, terminal = os.openpty()
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "triage", "explain"], cwd=ROOT, stdin=terminal, capture_output=True, timeout=60
+            [sys.executable, "-m", "triage", "explain"], cwd=ROOT, stdin=terminal, capture_output=True, timeout=120
         )
     finally:
         os.close(controller)

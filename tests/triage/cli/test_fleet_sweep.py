@@ -149,13 +149,13 @@ def test_nothing_is_left_on_a_node(fleet: SshFleet, swept: Swept, tmp_path: Path
     look = "ls -A /tmp /var/tmp /dev/shm /root /run | sort; ps -e -o comm="
     said = [
         subprocess.run(
-            ["ssh", "-F", str(fleet.config), "n20", look], capture_output=True, text=True, check=True, timeout=60
+            ["ssh", "-F", str(fleet.config), "n20", look], capture_output=True, text=True, check=True, timeout=120
         ).stdout
     ]
     subprocess.run(sweep_words(fleet, "n20", tmp_path / "out"), env=environment(), cwd=ROOT, check=True, timeout=120)
     said.append(
         subprocess.run(
-            ["ssh", "-F", str(fleet.config), "n20", look], capture_output=True, text=True, check=True, timeout=60
+            ["ssh", "-F", str(fleet.config), "n20", look], capture_output=True, text=True, check=True, timeout=120
         ).stdout
     )
 
@@ -175,7 +175,7 @@ def test_an_interrupt_keeps_what_came(fleet: SshFleet, tmp_path: Path) -> None:
     process = subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     until(lambda: all((folder / f"{node}.tar.gz").exists() for node in ("n16", "n17")))
     process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=120)
 
     assert 130 == process.returncode, errors
     report = json.loads(out)

@@ -64,7 +64,7 @@ def test_they_come_with_the_wheel(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
     assert 0 == done.returncode, done.stderr

@@ -20,10 +20,10 @@ def shown(text: str, tmp_path: Path) -> str:
     file = tmp_path / "page.1"
     file.write_text(text)
     read = subprocess.run(
-        ["mandoc", "-T", "ascii", "-W", "error", str(file)], capture_output=True, text=True, timeout=60
+        ["mandoc", "-T", "ascii", "-W", "error", str(file)], capture_output=True, text=True, timeout=120
     )
     assert "" == read.stderr
-    plain = subprocess.run(["col", "-b"], input=read.stdout, capture_output=True, text=True, check=True, timeout=60)
+    plain = subprocess.run(["col", "-b"], input=read.stdout, capture_output=True, text=True, check=True, timeout=120)
     return " ".join(plain.stdout.split())
 
 

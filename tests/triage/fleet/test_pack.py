@@ -37,7 +37,7 @@ def test_the_same_sources_are_the_same_bytes() -> None:
 def test_a_bare_python_prints_a_capture(python: str, tmp_path: Path) -> None:
     """From its standard input, in a folder in which nothing is written."""
     done = subprocess.run(
-        [python, "-I", "-S", "-"], input=pack.script(10.0), capture_output=True, cwd=tmp_path, check=True, timeout=60
+        [python, "-I", "-S", "-"], input=pack.script(10.0), capture_output=True, cwd=tmp_path, check=True, timeout=120
     )
     outcome = sweep.judge("n1", Raw(done.stdout, done.stderr, 0, False, False, 1.0), 10.0)
 

@@ -105,7 +105,7 @@ class Journald:
 
     def _stop(self) -> None:
         self._process.terminate()
-        self._process.wait(60)
+        self._process.wait(120)
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def acknowledged(writers: list[subprocess.Popen[str]], started: Callable[[int], 
     for writer in writers:
         assert writer.stdout is not None
         writer.stdout.close()
-    assert [0] * len(writers) == [writer.wait(60) for writer in writers]
+    assert [0] * len(writers) == [writer.wait(120) for writer in writers]
     assert len(said) == len(set(said))
     return set(said)
 
