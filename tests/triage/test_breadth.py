@@ -106,7 +106,7 @@ def test_a_process_cannot_forge_a_fault_by_its_name(name: str) -> None:
         "out-of-memory": f"{name} invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0",
         "intel-gpu": f"xe 0000:0b:00.0: [drm] Tile0: GT0: Timedout job: seqno=7, lrc_seqno=7, guc_id=2, in {name}",
     }
-    plain = {rule: explain(line.replace(name, "python3") + "\n").incidents for rule, line in lines.items()}
+    plain = {rule: explain(line.replace(name, "solver") + "\n").incidents for rule, line in lines.items()}
 
     for rule, line in lines.items():
         found = explain(line + "\n").incidents
