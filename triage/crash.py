@@ -14,7 +14,8 @@ means something together.  The result is one signal named `crash` with fields
   A kernel whose taint lacks the `O` runs no module but its own
 - `by`: head, rip, path, frame, work or task, whichever told
 - `wait`: for a hung task, the first function that is not the scheduler's: a lock, or the work itself
-- `frames`: the modules of all reliable frames, outermost last, comma separated
+- `frames`: the modules of all reliable frames, outermost last, comma separated; what a kworker was running
+  (`Workqueue:`) is one, if a module's
 - `origins`: where those come from, each once
 - `left_overs`: the modules that frames marked `?` name, comma separated
 - `symbol`, `comm`, `task`, `path`, `taint`: as printed (`taint`: the letters, or `Not tainted`)

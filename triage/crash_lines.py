@@ -11,7 +11,10 @@ from triage.model import Signal
 
 MAX_FRAMES = 200
 
-_RIP = re.compile(r"(?:RIP|EIP|pc)\s*: (?:[0-9a-f]{2,4}:)?(?:\[?<?[0-9a-f]{8,16}>?\]?\s*)?([\w.$]+)(?:\+0x|$|/)")
+# Kernels before 4.9 print the address twice, powerpc prints it in brackets.
+_RIP = re.compile(
+    r"(?:(?:RIP|EIP|pc)\s*: (?:[0-9a-f]{2,4}:)?|NIP (?=\[))(?:\[?<?[0-9a-f]{8,16}>?\]?\s*){0,2}([\w.$]+)(?:\+0x|$|/)"
+)
 _IN_MODULE = re.compile(r"\+0x[0-9a-f]+/0x[0-9a-f]+\s*\[([\w-]+)")
 _FRAME = re.compile(
     r"(\?\s+)?(?<![\w.$])([A-Za-z_][\w.$]*)(?:\+0x[0-9a-f]+/0x[0-9a-f]+|\+\d+/\d+\])(?:\s+\[([A-Za-z][\w-]*)[^\]]*\])?"
@@ -33,6 +36,7 @@ _SCHEDULER = re.compile(
     r"_*(?:schedule|context_switch|preempt_schedule|io_schedule|wait_for_common|wait_for_completion)"
 )
 _WORK = re.compile(r"(?:in-flight|pending): (?:\d+(?:\(RESCUER\))?:)?([A-Za-z_][\w.$]*)")
+_QUEUE = re.compile(r"Workqueue: \S+ ([A-Za-z_][\w.$]*)(?:\s+\[([\w-]+)\])?")
 _NOTE = re.compile(r"note: ([^\[\s]{1,15})\[\d+\] exited with")
 _PART = re.compile(
     r"Call [Tt]race|Modules linked in|RIP: |[RE]?[A-D]X: |R\d\d: |x\d+ ?: |[CDEFG]S: |CR2: |Code: |</?TASK>|PGD |#PF"
@@ -55,6 +59,7 @@ class Crash:
         self._frames: list[tuple[str, str]] = []
         self._left_overs: dict[str, None] = {}
         self._rip: str | None = None
+        self._queued: tuple[str, str] | None = None
 
     def head(self, head: Signal, kind: str) -> None:
         """Take one of its head lines, which is a signal already."""
@@ -85,6 +90,9 @@ class Crash:
                     self._frames.append((symbol, self._name(symbol, module or None) or "kernel"))
                 elif module:
                     self._left_overs.setdefault(module.replace("-", "_"))
+        queued = _QUEUE.search(message)
+        if queued and self._queued is None:
+            self._queued = (queued[1], self._name(queued[1], queued[2]) or "kernel")
         for name, regex in (("comm", _COMM), ("taint", _TAINT), ("path", _PATH), ("comm", _NOTE), ("work", _WORK)):
             found = regex.search(message)
             if found:
@@ -100,6 +108,8 @@ class Crash:
     def signal(self) -> Signal:
         """Return what its lines say together."""
         fields = self._fields
+        if self._queued and self._queued[1] != "kernel":
+            self._frames.append(self._queued)  # what a worker runs is below all that it called, in the trace or not
         path = fields.get("path", "")
         path_owner = None if _DETECTOR.match(path) else self._owner(path, "/")
         named = fields.get("at_module") or self._owner(fields.get("at_symbol", ""), None)

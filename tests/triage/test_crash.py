@@ -219,3 +219,49 @@ def test_a_cpu_that_was_stuck_is_read_without_the_name_of_its_task() -> None:
     (crash,) = crashes("[1.0] watchdog: BUG: soft lockup - CPU#27 stuck for 22s!\n[1.1]  mtr_map+0x1/0x2 [mlx5_ib]\n")
 
     assert ("soft-lockup", "mlx5_ib", "") == (crash["kind"], crash["module"], crash.get("comm", ""))
+
+
+def test_the_work_of_a_kworker_is_below_what_it_called() -> None:
+    """Where the trace is cut off, or shows locks alone, the line Workqueue tells whose work it was."""
+    (crash,) = crashes(
+        "[1.0] BUG: kernel NULL pointer dereference, address: 0000000000000000\n"
+        "[1.1] CPU: 12 PID: 643 Comm: kworker/u32:10 Tainted: G        W  OE     5.19.16-generic #20221015\n"
+        "[1.2] Workqueue: i915 __i915_gem_free_work [i915]\n"
+        "[1.3] RIP: 0010:__rb_erase_color+0x96/0x250\n"
+    )
+
+    assert ("i915", "frame", "i915", "__rb_erase_color") == (
+        crash["module"],
+        crash["by"],
+        crash["frames"],
+        crash["symbol"],
+    )
+
+
+def test_work_of_the_kernel_itself_names_no_module() -> None:
+    """Most queues run functions of the core."""
+    (crash,) = crashes("[1.0] kernel BUG at mm/slab.c:1!\n[1.1] Workqueue: pm pm_runtime_work\n")
+
+    assert "" == crash["frames"]
+
+
+def test_kernels_before_4_9_print_the_address_of_rip_twice() -> None:
+    """As that of RHEL 7 does."""
+    (crash,) = crashes(
+        "[1.0] Oops: 0000 [#1] SMP\n"
+        "[1.1] RIP: 0010:[<ffffffff811e5f8c>]  [<ffffffff811e5f8c>] kmem_cache_alloc+0x74/0x1f0\n"
+    )
+
+    assert ("kmem_cache_alloc", "kernel", "rip") == (crash["symbol"], crash["module"], crash["by"])
+
+
+def test_powerpc_calls_it_nip() -> None:
+    """The first of its two lines holds the address alone."""
+    (crash,) = crashes(
+        "[1.0] Oops: Kernel access of bad area, sig: 11 [#1]\n"
+        "[1.1] NIP:  c008000012345678 LR: c008000012345670 CTR: c000000000abcdef\n"
+        "[1.2] NIP [c008000012345678] mlx5_cmd_exec+0x20/0x90 [mlx5_core]\n"
+        "[1.3] LR [c008000012345670] mlx5_cmd_exec+0x18/0x90 [mlx5_core]\n"
+    )
+
+    assert ("mlx5_cmd_exec", "mlx5_core", "rip") == (crash["symbol"], crash["module"], crash["by"])
