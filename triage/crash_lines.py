@@ -161,7 +161,10 @@ class Crash:
         """Return the module whose known prefix (of a symbol, task or, with `separator`, source path) this has."""
         if not text:
             return None
+        foreign = separator is not None and "/dkms/" in text  # built outside the kernel, in a folder such as /var/lib
         for prefix, module in self._modules.items():
+            if foreign and module == "kernel":
+                continue
             if ("/" in prefix) == (separator == "/") and (prefix in text if separator else text.startswith(prefix)):
                 return module
         return None

@@ -265,3 +265,13 @@ def test_powerpc_calls_it_nip() -> None:
     )
 
     assert ("mlx5_cmd_exec", "mlx5_core", "rip") == (crash["symbol"], crash["module"], crash["by"])
+
+
+def test_source_built_by_dkms_is_not_the_cores() -> None:
+    """The folder /var/lib/dkms is no lib/ of the kernel."""
+    (crash,) = crashes(
+        "[1.0] WARNING: CPU: 7 PID: 982 at /var/lib/dkms/rock/1.7/build/amd/dc.c:131 dc_release+0x63/0x70 [rock]\n"
+        "[1.1] CPU: 7 PID: 982 Comm: gnome-shell Tainted: G           OE   4.13.0-32-generic #35-Ubuntu\n"
+    )
+
+    assert ("rock", "frame") == (crash["module"], crash["by"])
