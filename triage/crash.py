@@ -4,7 +4,9 @@ The head lines are signals of their own (`crash.*`, in `rules/signals/`); what
 follows them, RIP, frames, taint and the task, is read here, because it only
 means something together.  The result is one signal named `crash` with fields
 
-- `kind`: the head's name without `crash.`; `trace` where the head is cut off
+- `kind`: the head's name without `crash.`; `trace` where the head is cut off; `stumbled` where an allocator fell over
+  what somebody had written into free memory before: neither it nor who called it is to blame
+- `nowhere`: yes, if the CPU had jumped to where no function is; `unloaded`: the module that was unloaded last
 - `module`: whose code it died in: the module of the function that the head names
   or of RIP (pc on arm64), else of the source file a WARNING names, else of the
   first reliable frame that has one, else `kernel`; empty if there is neither RIP
