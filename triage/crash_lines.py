@@ -27,10 +27,12 @@ _DECODED = re.compile(
 _COMM = re.compile(r"(?:Comm: |task )([^:\s][^:]{0,15}?)(?:$|\s+(?:Kdump|Tainted|Not tainted|blocked)|:\d+)")
 _TAINT = re.compile(r"(?:Tainted: (?=[A-Z])|(?=Not tainted))(Not tainted|(?:[A-Z] *)+)")
 _PATH = re.compile(r"(?:at |in )((?:[\w.-]+/)+[\w.-]+\.[chS])")
-# Code of the kernel that finds what other code has broken.
+# Code of the kernel that finds what other code has broken, or that is called with what nobody may call it.
 _DETECTOR = re.compile(
     r"(?:lib/(?:refcount|list_debug|usercopy|kobject|debugobjects|string\w*)|mm/(?:slub|slab|usercopy)|kernel/locking/\w+"
-    r"|fs/(?:proc/generic|sysfs/\w+|kernfs/dir))\.c|include/"
+    r"|fs/(?:proc/generic|sysfs/\w+|kernfs/dir)|mm/(?:vmalloc|page_alloc|util|slab_common|ioremap|memory)|kernel/dma/\w+"
+    r"|arch/\w+/mm/ioremap|kernel/irq/(?:manage|chip|irqdomain)|drivers/iommu/dma-iommu|kernel/(?:softirq|workqueue)"
+    r"|kernel/time/timer)\.c|include/"
 )
 _FINDER = re.compile(
     r"refcount_warn_saturate|__list_\w+_valid|usercopy_abort|kmem_cache_|__?slab_|slab_err|object_err|print_trailer"
@@ -43,6 +45,15 @@ _ALLOCATOR = re.compile(
     r"|deactivate_slab|get_(?:any_)?partial|unfreeze_partials|put_partials|flush_cpu_slab|rmqueue|free_one_page"
     r"|free_pcppages|get_page_from_freelist|prep_new_page)"
 )
+# Where a CPU waits: for work, for another CPU, for an answer over the bus, for a slow console, for the firmware.
+_WAITING = re.compile(
+    r"(?:(?:pv_)?native_safe_halt|default_idle\w*|acpi_\w+|mwait_idle\w*|intel_idle\w*|cpuidle_\w+|poll_idle|arch_cpu_idle"
+    r"|cpu_do_idle|smp_call_function\w*|_*csd_lock_wait\w*|multi_cpu_stop|native_flush_tlb_\w+|flush_tlb_\w+|on_each_cpu\w*"
+    r"|stop_(?:one_cpu|machine)\w*|generic_exec_single|text_poke_\w+|cpu_stop_\w+|pci_(?:mmcfg|conf1)_(?:read|write)"
+    r"|(?:raw_)?pci_(?:generic_config_)?read\w*|ioread(?:8|16|32|64)(?:be)?|__raw_read[bwlq]|io_serial_in|mem_serial_in"
+    r"|wait_for_(?:xmitr|lsr)|serial8250_\w+|uart_console_write|console_(?:unlock|emit_next_record|flush_all))\Z"
+)
+_LOCKUP = ("soft-lockup", "hard-lockup", "rcu-stall", "workqueue-lockup")
 _STRAY = ("null-deref", "page-fault", "general-protection", "oops")
 """The crashes over a pointer, not over a check."""
 _SCHEDULER = re.compile(
@@ -54,7 +65,7 @@ _UNLOADED = re.compile(r"\[last unloaded: ([\w-]+)")
 _NOTE = re.compile(r"note: ([^\[\s]{1,15})\[\d+\] exited with")
 _PART = re.compile(
     r"Call [Tt]race|Modules linked in|RIP: |[RE]?[A-D]X: |R\d\d: |x\d+ ?: |[CDEFG]S: |CR2: |Code: |</?TASK>|PGD |#PF"
-    r"|pstate|[ls][rp] : |---\[|pc : |Hardware name|Workqueue: |CPU: |PKRU|DR\d: |Tainted|Not tainted|note: "
+    r"|pstate|[ls][rp] : |---\[ end|pc : |Hardware name|Workqueue: |CPU: |PKRU|DR\d: |Tainted|Not tainted|note: "
     r"|(?:Read|Write) of size|Slab 0x|Object (?:0x|[0-9a-f]{8})|Redzone |Padding |Allocated in |Freed in |Showing busy"
     r"|workqueue \w+: flags|  pwq \d|    (?:in-flight|pending): |={20}|-{20}"
 )
@@ -91,7 +102,7 @@ class Crash:
         if rip and self._rip is None and not message.lstrip().startswith("mce"):
             self._rip = rip[1]
             if rip[1][:2] == "0x":  # no function: a pointer to code that is none, or no longer
-                self._fields["nowhere"] = "yes"
+                self._fields["nowhere"] = rip[1]
                 self.quiet, self.body = 0, self.body + 1
                 return
             inside = _IN_MODULE.search(message, rip.start())
@@ -164,6 +175,8 @@ class Crash:
                     fields["module"], fields["by"] = task, "task"
         if fields["kind"] in _STRAY and fields.get("by") != "head" and _ALLOCATOR.match(fields.get("symbol", "")):
             fields["kind"] = "stumbled"
+        if fields["kind"] in _LOCKUP and fields.get("module") == "kernel" and _WAITING.match(fields.get("symbol", "")):
+            fields["by"] = "waiting"
         fields.setdefault("symbol", self._frames[0][0] if self._frames else "")
         waits = (symbol for symbol, _ in self._frames if not _SCHEDULER.match(symbol))
         fields["wait"] = next(waits, "") if fields["kind"] == "hung-task" else ""

@@ -310,7 +310,7 @@ def test_a_cpu_sent_to_where_nothing_is_was_in_no_function() -> None:
         "[1.3]  call_timer_fn+0x29/0x130\n"
     )
 
-    assert ("yes", "kernel", "frame", "nvidia") == (
+    assert ("0xffffffffc0a12340", "kernel", "frame", "nvidia") == (
         crash["nowhere"],
         crash["module"],
         crash["by"],
@@ -340,3 +340,38 @@ def test_the_source_of_a_decoded_frame_tells_whose_built_in_code_it_is() -> None
     )
 
     assert ("nouveau", "rip") == (crash["module"], crash["by"])
+
+
+def test_a_check_of_arguments_blames_the_caller() -> None:
+    """Who frees an interrupt twice is at fault, not the code that notices."""
+    (crash,) = crashes(
+        "[1.0] WARNING: CPU: 3 PID: 711 at kernel/irq/manage.c:1893 __free_irq+0x192/0x2a0\n"
+        "[1.1] RIP: 0010:__free_irq+0x192/0x2a0\n"
+        "[1.2]  free_irq+0x1c/0x30\n"
+        "[1.3]  nv_free_irq+0x1c/0x30 [nvidia]\n"
+    )
+
+    assert ("nvidia", "frame") == (crash["module"], crash["by"])
+
+
+def test_the_scissors_between_a_head_and_its_assertion_part_nothing() -> None:
+    """The line of the list and the line of BUG() are one crash."""
+    (crash,) = crashes(
+        "[1.0] list_del corruption. prev->next should be ffff8881, but was ca53e83f5e8cf5a8\n"
+        "[1.1] ------------[ cut here ]------------\n"
+        "[1.2] kernel BUG at lib/list_debug.c:51!\n"
+        "[1.3] RIP: 0010:__list_del_entry_valid.cold+0x31/0x47\n"
+        "[1.4]  __dentry_kill+0x89/0x180\n"
+    )
+
+    assert ("list", "list,bug") == (crash["kind"], crash["heads"])
+
+
+def test_a_cpu_that_waits_for_another_is_no_proof_against_the_code_it_waits_in() -> None:
+    """It is `waiting`, not RIP, that is told."""
+    (crash,) = crashes(
+        "[1.0] watchdog: BUG: soft lockup - CPU#12 stuck for 26s! [kworker/12:1:4410]\n"
+        "[1.1] RIP: 0010:smp_call_function_many_cond+0x13a/0x380\n"
+    )
+
+    assert ("kernel", "waiting") == (crash["module"], crash["by"])
