@@ -32,7 +32,7 @@ _DETECTOR = re.compile(
     r"(?:lib/(?:refcount|list_debug|usercopy|kobject|debugobjects|string\w*)|mm/(?:slub|slab|usercopy)|kernel/locking/\w+"
     r"|fs/(?:proc/generic|sysfs/\w+|kernfs/dir)|mm/(?:vmalloc|page_alloc|util|slab_common|ioremap|memory)|kernel/dma/\w+"
     r"|arch/\w+/mm/ioremap|kernel/irq/(?:manage|chip|irqdomain)|drivers/iommu/dma-iommu|kernel/(?:softirq|workqueue)"
-    r"|kernel/time/timer)\.c|include/"
+    r"|kernel/time/timer)\.c|kernel/dma/\w+\.h|include/"
 )
 _FINDER = re.compile(
     r"refcount_warn_saturate|__list_\w+_valid|usercopy_abort|kmem_cache_|__?slab_|slab_err|object_err|print_trailer"
