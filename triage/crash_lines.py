@@ -151,6 +151,8 @@ class Crash:
     def signal(self) -> Signal:
         """Return what its lines say together."""
         fields = self._fields
+        if address := fields.pop("virtual", ""):
+            fields.setdefault("address", address)
         if self._queued and self._queued[1] != "kernel":
             self._frames.append(self._queued)  # what a worker runs is below all that it called, in the trace or not
         path = fields.get("path", "")
