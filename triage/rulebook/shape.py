@@ -9,8 +9,9 @@ implementation of JSON Schema.
 from __future__ import annotations
 
 import json
+import operator
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,11 @@ _NAMES = {
     "array": "a list",
     "null": "nothing",
 }
+_BOUNDS: tuple[tuple[str, Callable[[float, float], bool], str], ...] = (
+    ("minimum", operator.ge, "less than"),
+    ("maximum", operator.le, "more than"),
+    ("exclusiveMinimum", operator.gt, "not more than"),
+)
 _Owner = tuple[str, Value]
 Schema = Mapping[str, Any]
 
@@ -187,12 +193,8 @@ class _Checker:
             self._report(mark, f"{_named(owner, key)} has {len(value)} characters; {rule['maxLength']} are allowed")
 
     def _number(self, value: float, rule: Schema, mark: Mark, owner: _Owner | None, key: str) -> None:
-        for keyword, wrong, words in (
-            ("minimum", value < rule.get("minimum", value), "less than"),
-            ("maximum", value > rule.get("maximum", value), "more than"),
-            ("exclusiveMinimum", value <= rule.get("exclusiveMinimum", value - 1), "not more than"),
-        ):
-            if wrong:
+        for keyword, fits, words in _BOUNDS:
+            if keyword in rule and not fits(value, rule[keyword]):
                 self._report(mark, f"{_named(owner, key)} is {value}, {words} {rule[keyword]}")
 
     def _wrong_type(self, value: Value, allowed: Iterable[str], mark: Mark, owner: _Owner | None, key: str) -> None:

@@ -125,6 +125,12 @@ def test_both_accept_what_is_sound(text: str, name: str) -> None:
     assert [] == agree(text, name)
 
 
+def test_a_number_so_large_that_one_less_is_the_same_breaks_the_upper_bound_only() -> None:
+    told = agree("tests: [{name: A, given: [], expect: {at_least: 1.0e+300}}]", "rule.v1")
+    assert any(message.endswith("is 1e+300, more than 1") for message in told), told
+    assert [] == [message for message in told if "not more than" in message]
+
+
 def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The paths to every value in a tree."""
     yield path
