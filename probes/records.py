@@ -61,6 +61,8 @@ _OWN_RECORD = re.compile(
 _KERNEL_TAG = re.compile(r"(?<!\S)(?:NVRM|nvidia-nvswitch\d{1,3}|nvidia-(?:modeset|nvlink|uvm|peermem|drm)): ")
 _TIME_TAKEN_OUT = re.compile(r"\[ {1,14}\] (?=\S)")
 """What is left of a time that somebody took out of the kernel's lines, as the messages of patches have it."""
+_ON_TERMINAL = re.compile(r"\s*kernel:(?=[A-Za-z][\w-]{0,40}[:\s(])")
+"""How syslogd begins a line of the kernel's that it writes on terminals."""
 _PROGRAM = re.compile(r"(?<!\S)([\w.@/-]{1,48})\[(\d{1,10})\]: ")
 _TRACE_LINE = re.compile(r"(?:\? )?[\w.$]{1,200}\+0x[0-9a-f]+/0x[0-9a-f]+|</?(?:TASK|IRQ|NMI|SOFTIRQ|EOE|ENTRY|#DF)>")
 _TRACE_START = re.compile(r"(?:Call [Tt]race|Backtrace|Stack trace):?$|</?(?:TASK|IRQ|NMI)>")
@@ -149,6 +151,8 @@ def _continues_indented(previous: str, line: str, joined: bool) -> bool:
 def _pasted(line: str) -> Head:
     """A line without a prefix, taken at its word: the message starts at the kernel's tag, if one stands in it."""
     line = _TIME_TAKEN_OUT.sub("", line, count=1) if line.startswith("[ ") else line
+    shown = _ON_TERMINAL.match(line)
+    line = line[shown.end() :] if shown is not None else line
     own = bare_tag(line.lstrip())
     if own is not None:
         return own

@@ -29,8 +29,14 @@ PRIVATE = re.compile(
 HOST = re.compile(r"^\s*(?:[A-Z][a-z]{2} +\d+ [\d:]{8}|\d{4}-\d\d-\d\dT\S+) (\S+) \S+:", re.MULTILINE)
 GIVEN = "localhost|dom0|nixos|pop-os|fedora|ubuntu|debian|archlinux|raspberrypi"
 """Host names that an installer gives and that name nobody."""
+UNMET = {
+    "dcgm-health": "opens on what dcgmi health --json prints; threads show its table, or one that says all is well",
+    "dcgm-setting": "opens on what dcgmi diag --json prints; threads show its table",
+    "pcie-link": "opens on the links of three GPUs or more, as lspci -vvv lists them; no log has a line of it",
+}
+"""Rules that no incident here meets, and why; they stand on their own tests."""
 LOOKS_LIKE_A_LOG = re.compile(
-    r"NVRM|Xid|NCCL|CUDA|kernel|pcie|mlx5|DMAR|AMD-Vi|nouveau|amdgpu|error|BUG|nvme|mce|EDAC|nvidia"
+    r"NVRM|Xid|NCCL|CUDA|PKCS#7|kernel|pcie|mlx5|DMAR|AMD-Vi|nouveau|amdgpu|error|BUG|nvme|mce|EDAC|nvidia"
     r"|fabric manager|\[ *\d+\.\d+\]|\w+: ",
     re.IGNORECASE,
 )
@@ -99,11 +105,11 @@ def test_no_wrong_cause_is_named_with_confidence(
     assert (0, 0) == (results[name].confident_wrong, results[name].crashed)
 
 
-def test_every_rule_meets_an_incident_or_its_own_tests(runs: dict[str, tuple[Any, list[Assessment], Any]]) -> None:
+def test_every_rule_meets_an_incident(runs: dict[str, tuple[Any, list[Assessment], Any]]) -> None:
+    """A rule is met where it opened an incident, or where another one took its incident for a later symptom."""
     met = {incident.rule for _, said, _ in runs.values() for a in said for incident in a.incidents}
     titles = {text for _, said, _ in runs.values() for a in said for i in a.incidents for text in i.explains}
     met |= {rule.id for rule in RULEBOOK.rules if any(title.startswith(rule.title) for title in titles)}
-    only_by_tests = {rule.id for rule in RULEBOOK.rules} - met
 
-    assert len(met) > 0.6 * len(RULEBOOK.rules)
-    assert set() == {rule.id for rule in RULEBOOK.rules if rule.id in only_by_tests and not rule.tests}
+    assert UNMET.keys() == {rule.id for rule in RULEBOOK.rules} - met
+    assert [] == [rule.id for rule in RULEBOOK.rules if rule.id in UNMET and not rule.tests]

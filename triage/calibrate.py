@@ -1,18 +1,20 @@
 """Fits the confidence that is shown to how often verdicts were right, and says whether that helps.
 
-Only decided verdicts count.  Two curves are tried on cases that they have not seen: an
-isotonic one (pooled adjacent violators, each block counted as if it had one more right
-and one more wrong verdict) and a logistic one over the log odds (Platt's, with his
-smoothed targets).  The better is proposed only if it lowers the calibration error by
-`WORTH`, does not raise the Brier score, and makes no wrong verdict a confident one:
-a curve that trades honest doubt for a smaller figure is worse than none.  Where hardly
-any verdict was wrong nothing can be learned about doubt, and none is proposed: rules that
-have been mended until they fit these cases are right more often here than elsewhere.
+Only decided verdicts count; one on an incident whose cause nobody found counts as wrong.
+Two curves are tried on cases that they have not seen: an isotonic one (pooled adjacent
+violators, each block counted as if it had one more right and one more wrong verdict) and
+one that stretches the log odds above the threshold of a verdict.  The better is
+proposed only if it lowers the calibration error by `WORTH`, does not raise the Brier
+score, and makes no wrong verdict a confident one: a curve that trades honest doubt for a
+smaller figure is worse than none.  Where hardly any verdict was wrong nothing can be
+learned about doubt, and none is proposed: rules that have been mended until they fit
+these cases are right more often here than elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import exp, log
 
 from probes.named import NamedTuple
@@ -25,8 +27,12 @@ WORTH = 0.005
 """Calibration error by which a curve must be better to be worth a table."""
 LEAST_WRONG = 5
 """Wrong verdicts without which no curve is proposed."""
+STEEPEST = 2.0
+"""Slope of the log odds beyond which no curve goes: rules are righter on what they were mended with than elsewhere."""
+STEPS, BENDS = 40, 10
 EDGE = 1e-6
-
+UNKNOWN = "unknown"
+"""The cause of an incident whose cause nobody found, in a corpus."""
 Pair = tuple[float, bool]
 """A computed confidence and whether the verdict was right."""
 Table = tuple[tuple[float, float], ...]
@@ -57,10 +63,12 @@ def calibrate(rulebook: Rulebook, read: Sequence[Study], folds: int = FOLDS) -> 
     said = outcomes(plain, read)
     groups = split([thread(study.case) for study in read], folds)
     pairs = [
-        ((o.raw, o.result == "right"), group)
+        ((o.raw, o.known and o.result == "right"), group)
         for o, group in zip(said, groups, strict=True)
-        if o.known and o.result in ("right", "wrong") and o.leaf in rulebook.causes
+        if (o.known or o.cause == UNKNOWN) and o.leaf in rulebook.causes
     ]
+    curves: dict[str, Callable[[Sequence[Pair]], Table]]
+    curves = {"isotonic": isotonic, "stretched": partial(stretched, at_least=rulebook.at_least)}
     everything = [pair for pair, _ in pairs]
 
     def held_out(fitted: Callable[[Sequence[Pair]], Table]) -> Quality:
@@ -72,7 +80,7 @@ def calibrate(rulebook: Rulebook, read: Sequence[Study], folds: int = FOLDS) -> 
         return quality(found)
 
     as_shown = quality([(shown(raw, plain), right) for raw, right in everything])
-    tried = {name: held_out(curve) for name, curve in CURVES.items()}
+    tried = {name: held_out(curve) for name, curve in curves.items()}
     wrong = sum(not right for _, right in everything)
     better = [name for name, found in tried.items() if wrong >= LEAST_WRONG and _better(found, as_shown)]
     chosen = min(better, key=lambda name: tried[name].error, default=None)
@@ -82,7 +90,7 @@ def calibrate(rulebook: Rulebook, read: Sequence[Study], folds: int = FOLDS) -> 
         as_shown,
         tried,
         chosen,
-        CURVES[chosen](everything) if chosen else (),
+        curves[chosen](everything) if chosen else (),
     )
 
 
@@ -112,48 +120,24 @@ def isotonic(said: Sequence[Pair]) -> Table:
     return _rising([(total / count, (right + 1) / (count + 2)) for total, right, count in blocks])
 
 
-def logistic(said: Sequence[Pair]) -> Table:
-    """Return Platt's curve over the log odds, as knots; empty without verdicts."""
+def stretched(said: Sequence[Pair], at_least: float) -> Table:
+    """Return the curve that leaves what is not decided as it is, and from `at_least` on stretches the log odds.
+
+    One slope is fitted, that of the least log loss, and at most `STEEPEST`.
+    """
     if not said:
         return ()
-    right = sum(hit for _, hit in said)
-    high, low = (right + 1) / (right + 2), 1 / (len(said) - right + 2)
-    points = [(_logit(raw), high if hit else low) for raw, hit in said]
-    slope, shift = _newton(points)
-    at = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.99)
-    return _rising([(raw, _sigmoid(max(slope, 0.0) * _logit(raw) + shift)) for raw in at])
+    base = _logit(at_least)
 
+    def level(raw: float, slope: float) -> float:
+        return raw if raw < at_least else _sigmoid(base + slope * (_logit(raw) - base))
 
-def _newton(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return slope and shift with the least log loss over (log odds, target)."""
+    def loss(slope: float) -> float:
+        return -sum(log(level(raw, slope) if right else 1 - level(raw, slope)) for raw, right in said)
 
-    def loss(slope: float, shift: float) -> float:
-        shares = ((target, _sigmoid(slope * x + shift)) for x, target in points)
-        return -sum(target * log(p) + (1 - target) * log(1 - p) for target, p in shares)
-
-    slope, shift = 1.0, 0.0
-    for _ in range(50):  # converges in a few steps; the bound is for odd data
-        down, across = 0.0, 0.0
-        a, b, c = EDGE, 0.0, EDGE
-        for x, target in points:
-            p = _sigmoid(slope * x + shift)
-            down += (p - target) * x
-            across += p - target
-            a, b, c = a + p * (1 - p) * x * x, b + p * (1 - p) * x, c + p * (1 - p)
-        bottom = a * c - b * b
-        if bottom < 1e-12:
-            break
-        one, other = (c * down - b * across) / bottom, (a * across - b * down) / bottom
-        now, size = loss(slope, shift), 1.0
-        while size > 1e-6 and loss(slope - size * one, shift - size * other) > now:
-            size /= 2
-        slope, shift = slope - size * one, shift - size * other
-        if size <= 1e-6 or abs(one) + abs(other) < 1e-9:
-            break
-    return slope, shift
-
-
-CURVES: dict[str, Callable[[Sequence[Pair]], Table]] = {"isotonic": isotonic, "logistic": logistic}
+    slope = min((STEEPEST * n / STEPS for n in range(STEPS + 1)), key=loss)
+    higher = [at_least + (1 - at_least) * n / BENDS for n in range(BENDS)]
+    return _rising([(0.0, 0.0), *((raw, level(raw, slope)) for raw in higher), (1.0, 1.0)])
 
 
 def _better(found: Quality, than: Quality) -> bool:

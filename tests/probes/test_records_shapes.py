@@ -303,3 +303,10 @@ def test_a_line_of_the_kernel_is_no_x_servers_whatever_it_looks_like() -> None:
     assert only(f"[   12.400000] {XID_79}").kernel
     assert only("[   12.400000] (EE) NVIDIA(0): x").kernel
     assert only(f"[   12.400] {XID_79}").kernel
+
+
+def test_what_syslogd_wrote_on_a_terminal_without_a_time_is_the_kernel_s() -> None:
+    found = read("Message from syslogd@host at May 30 07:02:53 ...", f" kernel:{XID_79}", "about kernel:modules")
+
+    assert ["Message from syslogd@host at May 30 07:02:53 ...", XID_79, "about kernel:modules"] == messages(found)
+    assert all(record.kernel for record in found)

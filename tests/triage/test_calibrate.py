@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from triage.calibrate import calibrate, isotonic, logistic, quality
-from triage.fit import Study
+from triage.calibrate import STEEPEST, calibrate, isotonic, quality, stretched
+from triage.evaluate import distinct, read_corpus
+from triage.fit import Study, outcomes, studies
 from triage.model import Assessment, Verdict
 from triage.render.fitting import calibration_file, calibration_text
 from triage.rulebook.load import load
 from triage.verdict import shown
 
 RULEBOOK = load()
+INCIDENTS = sorted((Path(__file__).parents[1] / "incidents").glob("*.jsonl"))
 CAP = RULEBOOK.cap
 
 
-@pytest.mark.parametrize("curve", [isotonic, logistic])
-def test_a_curve_rises(curve: object) -> None:
+def test_a_curve_rises() -> None:
     said = [(0.5 + n / 200, n % 100 < 20 + n * 0.7) for n in range(100)]
-    table = curve(said)  # type: ignore[operator]
+    for table in (isotonic(said), stretched(said, 0.8)):
+        assert list(table) == sorted(table)
+        assert [level for _, level in table] == sorted(level for _, level in table)
+    assert all(0 < level < 1 for _, level in isotonic(said))
 
-    assert list(table) == sorted(table)
-    assert [level for _, level in table] == sorted(level for _, level in table)
-    assert all(0 < level < 1 for _, level in table)
+
+def test_the_stretched_curve_begins_where_a_verdict_is_given() -> None:
+    """What is not decided is shown as computed; who is right more often than said is believed more, up to a bound."""
+    bent = RULEBOOK._replace(calibration=stretched([(0.9, True)] * 200 + [(0.9, False)], 0.8), cap=1.0)
+
+    assert [0.3, 0.79, 0.8] == [pytest.approx(shown(raw, bent)) for raw in (0.3, 0.79, 0.8)]
+    odds = 4 * (9 / 4) ** STEEPEST  # of 0.8, and of 0.9 against it
+    assert pytest.approx(odds / (1 + odds), abs=0.001) == shown(0.9, bent)
+    assert 1.0 == shown(1.0, bent)
+
+
+def test_the_stretched_curve_says_how_often_it_was_right() -> None:
+    said = [(0.85, n % 7 != 0) for n in range(70)] + [(0.95, n % 25 != 0) for n in range(100)]
+    bent = RULEBOOK._replace(calibration=stretched(said, 0.8))
+
+    assert pytest.approx(6 / 7, abs=0.02) == shown(0.85, bent)
+    assert pytest.approx(24 / 25, abs=0.02) == shown(0.95, bent)
+
+
+def test_where_most_of_it_is_wrong_the_stretched_curve_stays_at_the_threshold() -> None:
+    bent = RULEBOOK._replace(calibration=stretched([(0.95, n % 4 != 0) for n in range(40)], 0.8))
+
+    assert [pytest.approx(0.8, abs=0.001)] * 3 == [shown(raw, bent) for raw in (0.8, 0.9, 0.97)]
 
 
 def test_the_isotonic_curve_says_how_often_it_was_right() -> None:
@@ -42,7 +68,7 @@ def test_where_everything_was_right_there_is_one_level_below_certainty() -> None
 
 
 def test_no_verdict_gives_no_curve() -> None:
-    assert ((), ()) == (isotonic([]), logistic([]))
+    assert ((), ()) == (isotonic([]), stretched([], 0.8))
     assert (0.0, 0.0, 0) == quality([])
 
 
@@ -55,7 +81,9 @@ def test_a_table_is_followed_straight_between_its_knots_and_flat_beyond_them() -
 
 
 def test_without_a_table_confidence_is_as_computed_and_always_capped() -> None:
-    assert (0.83, CAP) == (shown(0.83, RULEBOOK), shown(0.999, RULEBOOK))
+    plain = RULEBOOK._replace(calibration=())
+
+    assert (0.83, CAP) == (shown(0.83, plain), shown(0.999, plain))
     assert CAP == shown(0.9, RULEBOOK._replace(calibration=((0.0, 1.0), (1.0, 1.0))))
 
 
@@ -92,8 +120,8 @@ def test_too_much_confidence_is_taken_back() -> None:
 
 @pytest.mark.usefixtures("as_given")
 def test_a_curve_that_makes_a_wrong_verdict_confident_is_not_proposed() -> None:
-    """Fifteen of sixteen at 0.82 were right, but the sixteenth would be wrong at 0.9 or more."""
-    found = calibrate(RULEBOOK, [study(n, 0.82, n % 16 != 0) for n in range(100)])
+    """Fifteen of sixteen at 0.88 were right, but the sixteenth would be wrong at 0.9 or more."""
+    found = calibrate(RULEBOOK, [study(n, 0.88, n % 16 != 0) for n in range(100)])
 
     assert any(tried.error < found.as_shown.error for tried in found.tried.values())
     assert all(tried.confident_wrong > 0 for tried in found.tried.values())
@@ -109,3 +137,28 @@ def test_where_nothing_was_wrong_nothing_is_learned() -> None:
     assert all(tried.error < found.as_shown.error for tried in found.tried.values())
     assert (None, ()) == (found.chosen, found.table)
     assert "5 wrong verdicts are needed" in calibration_text(found)
+
+
+@pytest.mark.usefixtures("as_given")
+def test_a_verdict_where_nobody_found_the_cause_counts_as_wrong() -> None:
+    unknown = study(0, 0.85, True)
+    unknown.case["cause"] = "unknown"
+
+    assert (3, 1) == calibrate(RULEBOOK, [unknown, study(1, 0.85, True), study(2, 0.85, True)], 2)[:2]
+
+
+def test_the_shipped_curve_decides_nothing_and_is_more_honest_than_none() -> None:
+    """On the incidents of this tree, with those whose cause nobody found."""
+    read = studies(RULEBOOK, distinct(case for file in INCIDENTS for case in read_corpus(file)))
+    pairs = [
+        (o.raw, o.known and o.result == "right")
+        for o in outcomes(RULEBOOK, read)
+        if (o.known or o.cause == "unknown") and o.leaf in RULEBOOK.causes
+    ]
+    plain = RULEBOOK._replace(calibration=())
+    without, with_it = (quality([(shown(raw, book), right) for raw, right in pairs]) for book in (plain, RULEBOOK))
+
+    assert RULEBOOK.at_least == shown(RULEBOOK.at_least, RULEBOOK)
+    assert with_it.error < without.error
+    assert with_it.brier < without.brier
+    assert with_it.confident_wrong <= without.confident_wrong

@@ -13,7 +13,12 @@ from triage.rulebook.load import load
 from triage.rulebook.model import DriverBug, Rulebook
 from triage.rulebook.versions import NEVER, affected, branch, fixes
 
-PRODUCTS = ("Tesla V100-SXM2-32GB", "NVIDIA GeForce RTX 4090", "NVIDIA H100 80GB HBM3")
+PRODUCTS = (
+    "Tesla V100-SXM2-32GB",
+    "NVIDIA GeForce RTX 4090",
+    "NVIDIA H100 80GB HBM3",
+    "NVIDIA GeForce RTX 4070 Laptop GPU",
+)
 PLAIN = 30
 """Ordinary lines around what is asked about, so that silence counts."""
 XID_119 = (

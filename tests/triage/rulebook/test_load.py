@@ -45,7 +45,7 @@ def test_the_shipped_rulebook_loads() -> None:
     assert 177 == len(rulebook.xids)
     assert "Xid" not in rulebook.xids[79].meaning
     assert sorted(rule.id for rule in rulebook.rules) == sorted(
-        file.stem for file in RULES.glob("*.yaml") if file.name != "causes.yaml"
+        file.stem for file in RULES.glob("*.yaml") if file.name not in ("causes.yaml", "calibration.yaml")
     )
     assert (1, 2, 4, 7) == (1, 2, rulebook.strong, rulebook.decisive)
 

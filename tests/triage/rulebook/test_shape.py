@@ -34,11 +34,12 @@ NAMES = (
 )
 SHIPPED = [
     (RULES / "causes.yaml", "causes.v1"),
+    (RULES / "calibration.yaml", "calibration.v1"),
     (RULES / "fleet" / "hypotheses.yaml", "fleet.v1"),
     (RULES / "fleet" / "early.yaml", "early.v1"),
     (RULES / "catalog" / "modules.yaml", "modules.v1"),
     (RULES / "catalog" / "xid.yaml", "xid.v1"),
-    *((file, "rule.v1") for file in sorted(RULES.glob("*.yaml")) if file.name != "causes.yaml"),
+    *((file, "rule.v1") for file in sorted(RULES.glob("*.yaml")) if file.stem not in ("causes", "calibration")),
     *((file, "signals.v1") for file in sorted((RULES / "signals").glob("*.yaml"))),
     *((RULES / "catalog" / f"{name}.yaml", f"{name}.v1") for name in CATALOG),
 ]
