@@ -11,7 +11,8 @@ means something together.  The result is one signal named `crash` with fields
   or of RIP (pc on arm64), else of the source file a WARNING names, else of the
   first reliable frame that has one, else `kernel`; empty if there is neither RIP
   nor frame.  A check of the kernel that only finds corruption (a list, a
-  reference count, an allocator) blames its caller, never itself
+  reference count, an allocator) blames its caller, never itself.
+  The kernel's own modules whose names begin like NVIDIA's are told from those by `linux_` before the name.
 - `origin`: where that module comes from: `nvidia`, `kernel` (its core) or `in-tree`; empty where nobody can tell.
   A kernel whose taint lacks the `O` runs no module but its own
 - `by`: head, rip, path, frame, work or task, whichever told; waiting, where a CPU that hung waited for others

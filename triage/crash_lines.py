@@ -196,7 +196,7 @@ class Crash:
         if module.startswith("nvidia"):
             return "nvidia"
         taint = self._fields.get("taint")
-        if (taint is not None and "O" not in taint) or module in in_tree():
+        if (taint is not None and "O" not in taint) or module.removeprefix("linux_") in in_tree():
             return "in-tree"
         return ""
 
@@ -207,7 +207,8 @@ class Crash:
     def _name(self, symbol: str, module: str | None) -> str | None:
         """Return the module that a frame prints, else the one its symbol's prefix belongs to."""
         if module:
-            return module.replace("-", "_")
+            name = module.replace("-", "_")
+            return f"linux_{name}" if name.startswith("nvidia") and name in in_tree() else name
         return self._owner(symbol, None)
 
     def _owner(self, text: str, separator: str | None) -> str | None:

@@ -205,7 +205,7 @@ def test_a_module_is_the_kernels_own_by_its_name_or_because_nothing_foreign_was_
     assert ["", "in-tree", "in-tree"] == [
         origin("frobnicator", taint) for taint in (foreign, "Not tainted", "Tainted: G        W        ")
     ]
-    assert "nvidia" == origin("nvidia_uvm", foreign)
+    assert ["nvidia", "in-tree"] == [origin("nvidia_uvm", foreign), origin("nvidia_wmi_ec_backlight", foreign)]
 
 
 def test_the_trace_tells_where_all_its_code_comes_from() -> None:
