@@ -158,7 +158,7 @@ class Shapes:
             (r"(\d{1,4}),\d{1,20},(\d{1,20}),([^,;]{0,8})(?:,[^;]{0,200})?;(.*)", self._kmsg),
             (r"(" + _FACILITY + r")\s*[:.](\w{1,8})\s*: ?(.*)", self._decoded),
             (r"<(\d{1,3})>1 (?:" + _DATE + r"T" + _CLOCK + _ZONE + r"|-) (\S+) (\S+) (\S+) \S+ (.*)", self._rfc5424),
-            (r"<(\d{1,3})>(?!1 [\d-]|\w{2,9}\.?\s{1,2}\d{1,2}\s|\d{4}-\d\d-\d\d[T ])(.*)", self._printk),
+            (r"<(\d{1,3})>(?!1 [\d-]|\w{2,9}\.?\s{1,2}\d{1,2}\s|\d{4}-\d\d-\d\d[T ])(?: (?=\[))?(.*)", self._printk),
             (r"kernel:(?: |(?=\[\s*\d))(.*)", self._bare_kernel),
             (r"([^\s\[\]:<>]{1,255}) kernel: (.*)", self._host_kernel),
             (r"[^\W\d_]{2,5}\.? " + _DATE + r" " + _CLOCK + r" ([A-Z]{2,5}|[+-]\d\d(?::?\d\d)?) (.*)", self._full),

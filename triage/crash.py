@@ -4,7 +4,9 @@ The head lines are signals of their own (`crash.*`, in `rules/signals/`); what
 follows them, RIP, frames, taint and the task, is read here, because it only
 means something together.  The result is one signal named `crash` with fields
 
-- `kind`: the head's name without `crash.`; `trace` where the head is cut off
+- `kind`: the head's name without `crash.`; `trace` where the head is cut off; `stumbled` where an allocator fell over
+  what somebody had written into free memory before: neither it nor who called it is to blame
+- `nowhere`: where the CPU had jumped to, if no function is there; `unloaded`: the module that was unloaded last
 - `module`: whose code it died in: the module of the function that the head names
   or of RIP (pc on arm64), else of the source file a WARNING names, else of the
   first reliable frame that has one, else `kernel`; empty if there is neither RIP
@@ -12,7 +14,7 @@ means something together.  The result is one signal named `crash` with fields
   reference count, an allocator) blames its caller, never itself
 - `origin`: where that module comes from: `nvidia`, `kernel` (its core) or `in-tree`; empty where nobody can tell.
   A kernel whose taint lacks the `O` runs no module but its own
-- `by`: head, rip, path, frame, work or task, whichever told
+- `by`: head, rip, path, frame, work or task, whichever told; waiting, where a CPU that hung waited for others
 - `wait`: for a hung task, the first function that is not the scheduler's: a lock, or the work itself
 - `frames`: the modules of all reliable frames, outermost last, comma separated; what a kworker was running
   (`Workqueue:`) is one, if a module's

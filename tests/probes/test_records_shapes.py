@@ -31,6 +31,7 @@ def messages(records: Iterable[LogRecord]) -> list[str]:
 
 SHAPES: list[tuple[str, str, dict[str, Any]]] = [
     ("dmesg", f"[  123.456789] {XID_79}", {"monotonic": 123.456789, "at": None, "kernel": True, "pasted": False}),
+    ("dmesg -r of a graphics test", f"<4> [165.134684] {XID_79}", {"monotonic": 165.134684, "level": 4}),
     ("dmesg of an old kernel", f"[ 34.431210] {XID_79}", {"monotonic": 34.43121}),
     ("dmesg -d", f"[  123.456789 <    0.000127>] {XID_79}", {"monotonic": 123.456789}),
     ("dmesg with a caller", f"[    5.860][  T123] {XID_79}", {"monotonic": 5.86}),

@@ -275,3 +275,103 @@ def test_source_built_by_dkms_is_not_the_cores() -> None:
     )
 
     assert ("rock", "frame") == (crash["module"], crash["by"])
+
+
+def test_an_allocator_that_stumbles_blames_nobody() -> None:
+    """Who asks for memory next is a bystander of what somebody wrote into free memory."""
+    (crash,) = crashes(
+        "[1.0] general protection fault, probably for non-canonical address 0x6677ed422bceb80c: 0000 [#1] SMP\n"
+        "[1.1] RIP: 0010:__kmem_cache_alloc_node+0x1d3/0x330\n"
+        "[1.2] Call Trace:\n"
+        "[1.3]  __kmalloc+0x4d/0x150\n"
+        "[1.4]  os_alloc_mem+0xd4/0x100 [nvidia]\n"
+    )
+
+    assert ("stumbled", "__kmem_cache_alloc_node") == (crash["kind"], crash["symbol"])
+
+
+def test_a_pointer_handed_to_free_is_its_callers() -> None:
+    """To free what was never allocated is a mistake of who does it."""
+    (crash,) = crashes(
+        "[1.0] BUG: unable to handle page fault for address: ffffb1e2c0a01000\n"
+        "[1.1] RIP: 0010:kfree+0x12/0x300\n"
+        "[1.2]  nvkm_object_del+0x12/0x300 [nouveau]\n"
+    )
+
+    assert ("page-fault", "nouveau") == (crash["kind"], crash["module"])
+
+
+def test_a_cpu_sent_to_where_nothing_is_was_in_no_function() -> None:
+    """Then the frames tell who called, and the line of modules who had been there."""
+    (crash,) = crashes(
+        "[1.0] BUG: unable to handle page fault for address: ffffffffc0a12340\n"
+        "[1.1] RIP: 0010:0xffffffffc0a12340\n"
+        "[1.2] Modules linked in: ip_tables x_tables autofs4 [last unloaded: nvidia]\n"
+        "[1.3]  call_timer_fn+0x29/0x130\n"
+    )
+
+    assert ("0xffffffffc0a12340", "kernel", "frame", "nvidia") == (
+        crash["nowhere"],
+        crash["module"],
+        crash["by"],
+        crash["unloaded"],
+    )
+
+
+def test_decoded_traces_read_the_same() -> None:
+    """Mails to the kernel's lists often give the place in the source where the offset was."""
+    (crash,) = crashes(
+        "[1.0] BUG: kernel NULL pointer dereference, address: 0000000000000018\n"
+        "[1.1] RIP: 0010:amdgpu_vm_bo_update (drivers/gpu/drm/amd/amdgpu/amdgpu_vm.c:1234 (discriminator 3)) amdgpu\n"
+        "[1.2] Call Trace:\n"
+        "[1.3]  ? __die (arch/x86/kernel/dumpstack.c:421 arch/x86/kernel/dumpstack.c:434)\n"
+        "[1.4]  drm_ioctl (drivers/gpu/drm/drm_ioctl.c:890) drm\n"
+        "[1.5]  __x64_sys_ioctl (fs/ioctl.c:51 fs/ioctl.c:870 fs/ioctl.c:856 fs/ioctl.c:856)\n"
+    )
+
+    assert ("amdgpu", "rip", "drm,kernel") == (crash["module"], crash["by"], crash["frames"])
+
+
+def test_the_source_of_a_decoded_frame_tells_whose_built_in_code_it_is() -> None:
+    """A driver that is built in prints no module."""
+    (crash,) = crashes(
+        "[1.0] Unable to handle kernel NULL pointer dereference at virtual address 0000000000000018\n"
+        "[1.1] pc : gf100_bar_oneinit (drivers/gpu/drm/nouveau/nvkm/subdev/bar/gf100.c:55)\n"
+    )
+
+    assert ("nouveau", "rip") == (crash["module"], crash["by"])
+
+
+def test_a_check_of_arguments_blames_the_caller() -> None:
+    """Who frees an interrupt twice is at fault, not the code that notices."""
+    (crash,) = crashes(
+        "[1.0] WARNING: CPU: 3 PID: 711 at kernel/irq/manage.c:1893 __free_irq+0x192/0x2a0\n"
+        "[1.1] RIP: 0010:__free_irq+0x192/0x2a0\n"
+        "[1.2]  free_irq+0x1c/0x30\n"
+        "[1.3]  nv_free_irq+0x1c/0x30 [nvidia]\n"
+    )
+
+    assert ("nvidia", "frame") == (crash["module"], crash["by"])
+
+
+def test_the_scissors_between_a_head_and_its_assertion_part_nothing() -> None:
+    """The line of the list and the line of BUG() are one crash."""
+    (crash,) = crashes(
+        "[1.0] list_del corruption. prev->next should be ffff8881, but was ca53e83f5e8cf5a8\n"
+        "[1.1] ------------[ cut here ]------------\n"
+        "[1.2] kernel BUG at lib/list_debug.c:51!\n"
+        "[1.3] RIP: 0010:__list_del_entry_valid.cold+0x31/0x47\n"
+        "[1.4]  __dentry_kill+0x89/0x180\n"
+    )
+
+    assert ("list", "list,bug") == (crash["kind"], crash["heads"])
+
+
+def test_a_cpu_that_waits_for_another_is_no_proof_against_the_code_it_waits_in() -> None:
+    """It is `waiting`, not RIP, that is told."""
+    (crash,) = crashes(
+        "[1.0] watchdog: BUG: soft lockup - CPU#12 stuck for 26s! [kworker/12:1:4410]\n"
+        "[1.1] RIP: 0010:smp_call_function_many_cond+0x13a/0x380\n"
+    )
+
+    assert ("kernel", "waiting") == (crash["module"], crash["by"])
