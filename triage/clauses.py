@@ -43,6 +43,7 @@ from triage.rulebook.model import (
 from triage.rulebook.model import (
     Sequence as SequenceClause,
 )
+from triage.storm import names
 from triage.timeline import seconds_between
 
 __all__ = ["WHOLE_LOG", "Answer", "Case", "answer", "events", "meets", "readable", "selected"]
@@ -241,8 +242,7 @@ def _spread(clause: Spread, case: Case) -> Answer:
         near = [s for s in near if belongs(case, s, "gpu")]
     things: dict[str, Signal] = {}
     for signal in near:
-        thing = _thing(signal, clause.across)
-        if thing is not None:
+        for thing in _things(signal, clause.across):
             things.setdefault(thing, signal)
     if clause.select.trigger and not clause.select.where and case.history is not None and case.triggers:
         for life in case.history.lives(case.rule.id, case.pci, clause.across, clause.over):
@@ -260,14 +260,14 @@ def _spread(clause: Spread, case: Case) -> Answer:
     return Answer("seen" if len(things) <= clause.at_most else "quiet", None, near[0].record, count=total)
 
 
-def _thing(signal: Signal, across: str) -> str | None:
-    if across == "gpu":
-        return signal.pci
-    if across == "boot":
-        return signal.record.boot or "#1"
+def _things(signal: Signal, across: str) -> Sequence[str]:
+    """What the lines of a signal name of this kind: one, but for processes."""
     if across == "process":
-        return signal.fields.get("name") or signal.fields.get("pid")
-    return signal.fields.get(across)
+        return names(signal)
+    if across == "boot":
+        return (signal.record.boot or "#1",)
+    thing = signal.pci if across == "gpu" else signal.fields.get(across)
+    return () if thing is None else (thing,)
 
 
 def _fact(clause: Fact, case: Case) -> Answer:

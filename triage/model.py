@@ -32,7 +32,8 @@ class Signal(NamedTuple):
     on the time axis (0, 1, 2 ...): it is total even where clocks are missing.
     `count` is how many equal signals in a row this one stands for; `last_at`,
     `last_order` and `last_monotonic` (seconds since boot) are those of the last of them.
-    `processes` and `addresses` are those that they name, as they came; with `many` there were more.
+    `processes` (number, blank, name) and `addresses` are those that they name, as they came;
+    with `many` there were more.
     """
 
     name: str

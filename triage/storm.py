@@ -73,8 +73,18 @@ class Crowds:
 
 
 def _process(fields: Mapping[str, str]) -> tuple[str, ...]:
-    pid = fields.get("pid", "")
-    return (pid,) if pid not in _NOBODY else ()
+    pid, name = fields.get("pid", ""), fields.get("name", "")
+    if pid in _NOBODY:
+        return ()
+    return (pid if name in _NOBODY else f"{pid} {name}",)
+
+
+def names(signal: Signal) -> tuple[str, ...]:
+    """Return the names, or else the numbers, of the processes of a signal that others were folded into."""
+    first = signal.fields.get("name") or signal.fields.get("pid")
+    rest = (process.partition(" ") for process in signal.processes)
+    found = dict.fromkeys((first, *(name or number for number, _, name in rest)))
+    return tuple(name for name in found if name)
 
 
 def _address(fields: Mapping[str, str]) -> tuple[str, ...]:

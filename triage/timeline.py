@@ -25,7 +25,7 @@ MOST_SIGNALS = 20000
 """Distinct signals kept; beyond it only counts of those already seen grow."""
 
 _VOLATILE = re.compile(r"0x[0-9a-fA-F_]+|\b[0-9a-fA-F]{6,}\b|\d+")
-_NOT_KEY = frozenset({"pid", "text", "comm"})
+_NOT_KEY = frozenset({"pid", "name", "text", "comm"})
 
 
 class Span(NamedTuple):

@@ -10,7 +10,7 @@ from triage.assess import assess
 from triage.cli.reports import load_rulebook
 from triage.intake import Intake
 from triage.model import Repeats, Signal
-from triage.storm import ALL, EACH, Burst, Crowds, repeats
+from triage.storm import ALL, EACH, Burst, Crowds, names, repeats
 
 NOW = 1764165600.0
 
@@ -39,6 +39,22 @@ def test_a_storm_has_its_lines_its_time_and_who_was_in_it() -> None:
     assert abs(20.0 - found.seconds) < 0.001
     assert found.per_second is not None
     assert 100 < found.per_second < 101
+
+
+def test_a_storm_of_programs_of_ever_other_names_is_one_incident_with_all_its_lines() -> None:
+    """Else whoever names processes could have lines dropped."""
+    lines = storm(3000, 3000).splitlines(keepends=True)
+    found = told(b"".join(line.replace(b"python3", b"job%d" % n) for n, line in enumerate(lines)))
+    assert found is not None
+    assert (3000, EACH, False) == (found.lines, found.processes, found.exact)
+
+
+def test_the_names_of_all_that_were_folded_are_known() -> None:
+    burst, crowds = Burst(signal(0, 0), None, None), Crowds()
+    for number, fields in enumerate(({"pid": "1", "name": "a"}, {"pid": "2", "name": "b"}, {"pid": "3"}, {})):
+        crowds.add(burst, signal(number, 1)._replace(fields=fields))
+    assert ("a", "b", "3") == names(burst.signal()._replace(fields={"pid": "1", "name": "a"}))
+    assert () == names(signal(9, 1)._replace(fields={}))
 
 
 def test_one_line_is_no_storm() -> None:

@@ -198,8 +198,7 @@ def test_bursts_of_other_boots_logs_and_fields_are_others() -> None:
     assert 2 == kinds(line(), line(boot="#2"))
     assert 2 == kinds(line(), line(origin="b"))
     assert 2 == kinds(line(xid="31"), line(xid="13"))
-    assert 1 == kinds(line(pid="1"), line(pid="2"), line(comm="b"))
-    assert 2 == kinds(line(name="a", pid="1"), line(name="b", pid="2"), line(name="a", pid="3"))
+    assert 1 == kinds(line(pid="1"), line(pid="2"), line(name="a"), line(comm="b"))
     assert 1 == kinds(line(text="Ch 00000001 at 0x7f_10 deadbeef1"), line(text="Ch 00000002 at 0x8f_20 deadbeef2"))
     assert 2 == kinds(line(text="Ch one"), line(text="Ch two"))
     assert (1, 2) == (
