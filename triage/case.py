@@ -116,13 +116,21 @@ _regex = cache(re2.compile)
 
 @lru_cache(1024)
 def matches(pattern: str, text: str) -> bool:
-    """Whether a linear-time regex is found in a text.  Thousands of lines differ in other fields than the one asked."""
-    return bool(_regex(pattern).search(text))
+    """Whether a linear-time regex is found in a text.  Thousands of lines differ in other fields than the one asked.
+
+    ASCII is asked as bytes, which takes a third of the time.
+    """
+    if text.isascii():
+        return _regex(pattern.encode()).search(text.encode()) is not None
+    return _regex(pattern).search(text) is not None
 
 
 def holds(where: Mapping[str, str], fields: Mapping[str, str]) -> bool:
     """Whether each of these fields is there and holds a match of its regex."""
-    return all(field in fields and matches(pattern, fields[field]) for field, pattern in where.items())
+    for field, pattern in where.items():  # noqa: SIM110 - asked of every line of a storm, and faster than `all`
+        if field not in fields or not matches(pattern, fields[field]):
+            return False
+    return True
 
 
 def belongs(case: Case, signal: Signal, same: str) -> bool:
